@@ -1,0 +1,17 @@
+/** Configuration attribute types (RFC 7296 3.15.1, RFC 5739). */
+export const ConfigAttributeType = {
+  INTERNAL_IP4_ADDRESS: 1,
+  INTERNAL_IP4_NETMASK: 2,
+  INTERNAL_IP4_DNS: 3,
+  INTERNAL_IP6_ADDRESS: 8,
+  INTERNAL_IP6_DNS: 10,
+} as const;
+
+/** One attribute as on the wire; an empty `value` asks the responder to choose. */
+export interface ConfigAttribute {
+  readonly type: number;
+  readonly value: Uint8Array;
+}
+
+/** CFG Type of a Configuration Payload (RFC 7296 3.15). */
+export const ConfigType = { CFG_REQUEST: 1, CFG_REPLY: 2, CFG_SET: 3, CFG_ACK: 4 } as const;

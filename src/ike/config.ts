@@ -1,0 +1,122 @@
+import type { AddressAssigner, AddressRequest } from '../cp/assigner.ts';
+import type { CryptoProvider, SigningKey } from '../crypto/provider.ts';
+import type { Millis } from '../link/clock.ts';
+import type { Origin } from '../link/link.ts';
+import type { AssignedAddresses } from '../link/sa-store.ts';
+import type { TrafficSelector } from '../wire/traffic-selector.ts';
+import type { Transform } from './payload/payload.ts';
+
+/** The transforms of one proposal that we offer or accept, in order of preference; numbers and SPIs come later. */
+export interface Proposal {
+  readonly transforms: readonly Transform[];
+}
+
+/** ID payload contents (RFC 7296 3.5). */
+export interface Identity {
+  readonly type: number;
+  readonly data: Uint8Array;
+}
+
+/** How we prove ourselves. NULL always goes with ID_NULL (RFC 7619 2.2). */
+export type LocalAuthentication =
+  | { readonly kind: 'null' }
+  | { readonly kind: 'shared-key'; readonly identity: Identity; readonly secret: Uint8Array }
+  | {
+      readonly kind: 'signature';
+      readonly identity: Identity;
+      readonly key: SigningKey;
+      /** Sends CERT with the raw public key (RFC 7670); peers that pin the key do not need it. */
+      readonly sendKey: boolean;
+    };
+
+/** What the peer has to prove. `publicKey` is a pinned SPKI (DER): the identity is the key. */
+export type RemoteAuthentication =
+  | { readonly kind: 'null' }
+  | { readonly kind: 'shared-key'; readonly secret: Uint8Array }
+  | { readonly kind: 'signature'; readonly publicKey: Uint8Array };
+
+/**
+ * When requests are sent again: after `first`, then each time `factor` times later, at most `cap` apart, `tries` sends in
+ * all; the answer is awaited for one more interval after the last. Milliseconds.
+ */
+export interface RetransmissionSchedule {
+  readonly first: Millis;
+  readonly factor: number;
+  readonly cap: Millis;
+  readonly tries: number;
+}
+
+interface CommonConfig {
+  readonly crypto: CryptoProvider;
+  /** IKE SA proposals (encryption, [integrity,] PRF, key exchange). */
+  readonly ikeProposals: readonly Proposal[];
+  /** ESP proposals (encryption, [integrity,] ESN). */
+  readonly childProposals: readonly Proposal[];
+  readonly retransmission: RetransmissionSchedule;
+}
+
+/** The Child SA that an initiator asks for in IKE_AUTH. */
+export interface ChildRequest {
+  readonly tsI: readonly TrafficSelector[];
+  readonly tsR: readonly TrafficSelector[];
+  /** Sends a CFG_REQUEST for these; absent: no Configuration Payload. */
+  readonly addresses?: AddressRequest;
+}
+
+/** What the responder made of it. */
+export interface ChildAnswer {
+  readonly tsI: readonly TrafficSelector[];
+  readonly tsR: readonly TrafficSelector[];
+  /** The CFG_REPLY; absent if there was none. */
+  readonly assigned?: AssignedAddresses;
+}
+
+/** Everything the initiator of an IKE SA needs. */
+export interface InitiatorConfig extends CommonConfig {
+  readonly local: LocalAuthentication;
+  readonly remote: RemoteAuthentication;
+  readonly child: ChildRequest;
+  /**
+   * Judges the answer (K26: TSi must be exactly the assigned address) before anything of it is installed. A text refuses
+   * it: the IKE SA is deleted and the text becomes the error's message.
+   */
+  acceptChild(answer: ChildAnswer): string | undefined;
+  /** INITIAL_CONTACT in IKE_AUTH: between authenticated relays only. */
+  readonly initialContact: boolean;
+  /** NAT_DETECTION notifies in IKE_SA_INIT: at the first hop only (K28). A NAT found moves the SA to port 4500. */
+  readonly natDetection: boolean;
+}
+
+/** What an initiator claims in IKE_AUTH, before its AUTH payload is verified. */
+export interface PeerClaim {
+  readonly identity: Identity;
+  readonly method: number;
+  /** SPKI (DER) of a raw public key CERT payload. */
+  readonly publicKey?: Uint8Array;
+  readonly origin: Origin;
+}
+
+/** How one class of initiators is treated; there is no way from one profile to another. */
+export interface ResponderProfile {
+  readonly name: string;
+  readonly local: LocalAuthentication;
+  readonly remote: RemoteAuthentication;
+  /** What TSr may be narrowed to: our side of the tunnel. */
+  readonly tsLocal: readonly TrafficSelector[];
+  /** What TSi may be narrowed to; ignored when `assigner` is set: then it is exactly the assigned address (4.5). */
+  readonly tsRemote: readonly TrafficSelector[];
+  /** Present: a CFG_REQUEST is required and answered; without one the Child SA fails with FAILED_CP_REQUIRED. */
+  readonly assigner?: AddressAssigner;
+  /** The name under which an authenticated INITIAL_CONTACT closes older IKE SAs; absent: INITIAL_CONTACT is ignored. */
+  readonly contactKey?: string;
+  /** An established IKE SA without a Child SA is closed after this long. */
+  readonly childlessTimeout?: Millis;
+}
+
+/** Everything a responder needs; shared by all the IKE SAs that it answers. */
+export interface ResponderConfig extends CommonConfig {
+  /** The profile of a claim; undefined answers AUTHENTICATION_FAILED. Must not throw. */
+  profile(claim: PeerClaim): ResponderProfile | undefined;
+  /** An IKE SA that is not established after this long is dropped. */
+  readonly halfOpenTimeout: Millis;
+}

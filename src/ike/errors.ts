@@ -1,0 +1,45 @@
+import { NotifyType, nameOf } from './constants.ts';
+
+/** Base of what can go wrong with an IKE SA. `message` says what and, where it helps, what to do. */
+export class IkeError extends Error {
+  override readonly name: string = 'IkeError';
+}
+
+/** A message of the peer's violates the protocol; `notify` is what it is told (RFC 7296 3.10.1). */
+export class ProtocolError extends IkeError {
+  override readonly name = 'ProtocolError';
+  readonly notify: number;
+  readonly data: Uint8Array;
+
+  constructor(notify: number, message: string, data: Uint8Array = new Uint8Array(0)) {
+    super(message);
+    this.notify = notify;
+    this.data = data;
+  }
+}
+
+/** The peer answered with an error notify. */
+export class RefusedError extends IkeError {
+  override readonly name = 'RefusedError';
+  readonly notify: number;
+
+  constructor(notify: number, during: string) {
+    super(`the peer refused ${during}: ${nameOf(NotifyType, notify)}`);
+    this.notify = notify;
+  }
+}
+
+/** The peer did not prove what was demanded of it. */
+export class AuthenticationError extends IkeError {
+  override readonly name = 'AuthenticationError';
+}
+
+/** No answer within the retransmission schedule. */
+export class NoAnswerError extends IkeError {
+  override readonly name = 'NoAnswerError';
+}
+
+/** Our own policy refused the peer's answer, or our backend could not install an SA. */
+export class LocalError extends IkeError {
+  override readonly name = 'LocalError';
+}

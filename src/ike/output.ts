@@ -1,0 +1,45 @@
+import type { Origin } from '../link/link.ts';
+import type { AssignedAddresses, EspSuite, SaOperation, TunnelPolicy } from '../link/sa-store.ts';
+import type { Identity } from './config.ts';
+import type { IkeError } from './errors.ts';
+
+/** A Child SA as the user of the core sees it. */
+export interface ChildSaInfo {
+  readonly tunnel: TunnelPolicy;
+  readonly spiIn: number;
+  readonly spiOut: number;
+  readonly suite: EspSuite;
+  /** Addresses assigned by CP: to us (initiator) or to the peer (responder). */
+  readonly assigned?: AssignedAddresses;
+}
+
+/** The authenticated peer. */
+export interface Peer {
+  readonly identity: Identity;
+  readonly method: number;
+  /** SPKI (DER) that it proved, for signatures. */
+  readonly publicKey?: Uint8Array;
+  /** The responder's profile that it matched; absent at an initiator. */
+  readonly profile?: string;
+}
+
+export type IkeEvent =
+  | { readonly type: 'established'; readonly peer: Peer }
+  /** Both SAs are installed; at a responder this comes before the response is transmitted. */
+  | { readonly type: 'child-established'; readonly child: ChildSaInfo }
+  /** IKE_AUTH gave an IKE SA but no Child SA (RFC 7296 1.2). */
+  | { readonly type: 'child-failed'; readonly error: IkeError }
+  | { readonly type: 'child-closed'; readonly tunnelId: string }
+  /** An authenticated peer said INITIAL_CONTACT: other IKE SAs with this key are to be closed (RFC 7296 2.4). */
+  | { readonly type: 'initial-contact'; readonly contactKey: string }
+  /** The IKE SA is gone, with its Child SAs; the last event. `error` is absent after an orderly delete. */
+  | { readonly type: 'closed'; readonly error?: IkeError };
+
+/**
+ * What the core wants done, in order. An `operation` is applied and its result handed back with
+ * `IkeSa.handleCompleted(id, result, now)`; until then the exchange that asked for it is suspended.
+ */
+export type Output =
+  | { readonly kind: 'transmit'; readonly message: Uint8Array; readonly to: Origin }
+  | { readonly kind: 'operation'; readonly id: number; readonly operation: SaOperation }
+  | { readonly kind: 'event'; readonly event: IkeEvent };

@@ -1,0 +1,56 @@
+import type { Address } from '../wire/address.ts';
+import type { Packet } from './packet.ts';
+
+/**
+ * Where a datagram came from, and so where its answer goes. At a relay an address alone does not identify a peer:
+ * two overlay peers may both carry a client at 10.0.0.5:500, so the overlay that it came through is part of it.
+ */
+export interface Origin {
+  /** `Link.id` of the link that it arrived on. */
+  readonly linkId: string;
+  /** Key id of the relay whose overlay tunnel carried it, at a relay; absent when it came from the host's network. */
+  readonly overlayPeer?: string;
+  /** The peer's address and UDP port (the port is 0 for plain ESP). */
+  readonly address: Address;
+  readonly port: number;
+  /** Our address that it was sent to, and our UDP port. */
+  readonly localAddress: Address;
+  readonly localPort: number;
+  /** RFC 3948: IKE with the non-ESP marker and ESP in UDP (port 4500), rather than IKE on 500 and IP protocol 50. */
+  readonly encapsulated: boolean;
+}
+
+/** What a link delivers. Handlers never throw and never wait. */
+export interface LinkHandlers {
+  /** One IKE message, without non-ESP marker. `message` is the handler's to keep. */
+  ike(message: Uint8Array, origin: Origin): void;
+  /** ESP packets, from the SPI to the ICV (no IP or UDP header). The slots may be rewritten in place. */
+  esp(packets: readonly Packet[], origin: Origin): void;
+}
+
+/**
+ * Carries IKE messages and ESP packets between an address of ours and peers. The host is a Link; a tunnel that a client
+ * has built is a Link: `extend()` is the same code on either.
+ */
+export interface Link {
+  readonly id: string;
+  /** The largest IP packet that it carries, in octets. */
+  readonly mtu: number;
+  /** The origin that a message from `address` would have: the way to address a peer first. */
+  origin(address: Address, encapsulated: boolean): Origin;
+  /** Starts delivery. @throws LinkError when sockets cannot be opened (names the port and the remedy) */
+  attach(handlers: LinkHandlers): Promise<Attachment>;
+}
+
+/** The sending side of an attached link. Sends never throw: what cannot be sent is lost, as on any network. */
+export interface Attachment {
+  sendIke(message: Uint8Array, to: Origin): void;
+  /** The link adds its own outer headers (in the packets' headroom where it writes them itself). */
+  sendEsp(packets: readonly Packet[], to: Origin): void;
+  close(): Promise<void>;
+}
+
+/** A link that cannot be opened or used; the message says what, where and what to do. */
+export class LinkError extends Error {
+  override readonly name = 'LinkError';
+}

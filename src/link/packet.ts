@@ -1,0 +1,33 @@
+/**
+ * Octets that `allocatePacket` keeps free before and after the data, so that every layer of a telescope (up to seven
+ * ESP layers over IPv6) is added and removed in place.
+ */
+export const HEADROOM = 576;
+export const TAILROOM = 320;
+
+/** The longest IP packet that enters or leaves a data plane. */
+export const MAX_PACKET = 65_535;
+
+/** A packet in a larger buffer: octets `start` to `end` (exclusive). Layers move `start` and `end`; nothing is copied. */
+export interface Packet {
+  readonly buffer: Uint8Array;
+  start: number;
+  end: number;
+}
+
+/** A new slot that holds `length` octets of data (zeros) with room for every layer. */
+export function allocatePacket(length: number): Packet {
+  return { buffer: new Uint8Array(HEADROOM + length + TAILROOM), start: HEADROOM, end: HEADROOM + length };
+}
+
+/** A packet with its own copy of `bytes`. */
+export function packetFrom(bytes: Uint8Array): Packet {
+  const packet = allocatePacket(bytes.length);
+  packet.buffer.set(bytes, packet.start);
+  return packet;
+}
+
+/** A view of the packet's octets. */
+export function packetBytes(packet: Packet): Uint8Array {
+  return packet.buffer.subarray(packet.start, packet.end);
+}

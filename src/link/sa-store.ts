@@ -1,0 +1,95 @@
+import type { Address } from '../wire/address.ts';
+import type { TrafficSelector } from '../wire/traffic-selector.ts';
+import type { Origin } from './link.ts';
+import type { Packet } from './packet.ts';
+
+/** The algorithms of an ESP SA, by their IANA IKEv2 transform numbers. */
+export interface EspSuite {
+  readonly encryption: number;
+  /** Key length in bits, for ciphers with a variable one; 256 for ChaCha20-Poly1305. */
+  readonly keyLength: number;
+  /** Integrity transform, 0 for AEAD ciphers. */
+  readonly integrity: number;
+  /** Extended (64-bit) sequence numbers, RFC 4303 2.2.1. */
+  readonly esn: boolean;
+}
+
+/** What a tunnel may carry; it outlives the SAs that come and go under it as they are rekeyed. */
+export interface TunnelPolicy {
+  /** Unique in the process, the same for an SA and its successors. */
+  readonly id: string;
+  /** Inner addresses on our side and on the peer's side (RFC 4301 4.4.1). */
+  readonly local: readonly TrafficSelector[];
+  readonly remote: readonly TrafficSelector[];
+}
+
+/** One direction of a Child SA. */
+export interface SaParameters {
+  readonly spi: number;
+  readonly suite: EspSuite;
+  /** From KEYMAT (RFC 7296 2.17). `encryption` ends with the salt of AEAD ciphers; `integrity` is empty for them. */
+  readonly keys: { readonly encryption: Uint8Array; readonly integrity: Uint8Array };
+  /** The peer: where inbound packets come from, where outbound ones go. */
+  readonly path: Origin;
+  readonly tunnel: TunnelPolicy;
+}
+
+/**
+ * Changes to the SA database. SPIs are reserved before they appear on the wire; an inbound SA is installed before the
+ * message that lets the peer use it (RFC 7296 2.8).
+ */
+export type SaOperation =
+  | { readonly kind: 'reserve'; readonly path: Origin }
+  | { readonly kind: 'inbound'; readonly sa: SaParameters }
+  | { readonly kind: 'outbound'; readonly sa: SaParameters }
+  /** Also gives back an SPI that was only reserved. Removing what is not there succeeds. */
+  | {
+      readonly kind: 'remove';
+      readonly direction: 'inbound' | 'outbound';
+      readonly spi: number;
+      readonly path: Origin;
+    };
+
+/** `spi` answers a `reserve`. A failure carries the text for the operator. */
+export type SaResult =
+  | { readonly ok: true; readonly spi: number }
+  | { readonly ok: false; readonly error: string };
+
+/** An SA database. Operations of one call are applied in order; a failed one has changed nothing. */
+export interface SaStore {
+  apply(operations: readonly SaOperation[]): Promise<readonly SaResult[]>;
+}
+
+/**
+ * What a received packet's IP header must not be allowed to say, decided before the packet reaches a handler: the inner
+ * source lies in the tunnel's remote selectors and the destination in its local ones (RFC 4301 5.2).
+ */
+export type TunnelHandler = (packets: readonly Packet[]) => void;
+
+/** The data path under a policy. Packets are whole inner IP packets. */
+export interface Tunnel {
+  readonly policy: TunnelPolicy;
+  /** Seals and sends; a packet outside the policy, or without an SA, is dropped and counted, never sent in clear. */
+  send(packets: readonly Packet[]): void;
+  /** Where opened packets go; until it is set they are dropped. The slots are the handler's to rewrite. */
+  onPackets(handler: TunnelHandler): void;
+  /** Drops by reason, and packets and octets carried. */
+  readonly counters: Readonly<Record<string, number>>;
+  /** Removes the policy and every SA under it. */
+  close(): Promise<void>;
+}
+
+/** A data plane: its SA database, and its tunnels, which exist from the first SA installed under a policy. */
+export interface Backend extends SaStore {
+  readonly name: string;
+  /** @throws RangeError if no SA was ever installed under that policy id, or it was closed */
+  tunnel(policyId: string): Tunnel;
+  close(): Promise<void>;
+}
+
+/** An assigned configuration as it reached the client (RFC 7296 3.15). */
+export interface AssignedAddresses {
+  readonly ip4?: Address;
+  readonly ip6?: { readonly address: Address; readonly prefixLength: number };
+  readonly dns: readonly Address[];
+}

@@ -1,0 +1,62 @@
+import type { Packet } from '../link/packet.ts';
+import type { Address, Family } from '../wire/address.ts';
+
+/**
+ * The operating system calls that Node does not offer, behind an interface without FFI in it. One implementation uses
+ * koffi (the only folder that may); without koffi `loadNative` gives the reason and callers fall back to an inherited
+ * TUN fd and to ESP in UDP.
+ */
+export interface Native {
+  /** Opens a TUN device (IFF_NO_PI) in the calling namespace; without a name the kernel picks one. @throws NativeError */
+  openTun(name?: string): TunDevice;
+  /** Opens a raw socket for IP protocol 50, bound to `local`; outer DF set, TTL 64, TOS 0. @throws NativeError */
+  openRawEsp(local: Address): RawEspSocket;
+  /** Captures every frame, in both directions, of an interface (AF_PACKET). @throws NativeError */
+  openCapture(interfaceName: string): CaptureSocket;
+  /** A datagram ICMP (or ICMPv6) socket for echo requests, as an fd for dgram; needs ping_group_range. @throws NativeError */
+  openPingSocket(family: Family): number;
+  /**
+   * Runs `action` (synchronous) with this thread in the network namespace of a file such as /proc/PID/ns/net; sockets and
+   * devices that it opens stay there. Always returns to the namespace it came from, or ends the process.
+   */
+  withinNetworkNamespace<T>(file: string, action: () => T): T;
+}
+
+/** A TUN device: whole IP packets. Delivery is in batches, from the event loop; writes never block. */
+export interface TunDevice {
+  readonly name: string;
+  start(onBatch: (packets: readonly Packet[]) => void): void;
+  /** False if the kernel did not take the packet (queue full, device down). */
+  write(packet: Packet): boolean;
+  close(): void;
+}
+
+/** ESP over IP. Received packets start at the SPI (the IP header is removed). */
+export interface RawEspSocket {
+  start(onBatch: (packets: readonly Packet[], source: Address) => void): void;
+  send(packet: Packet, destination: Address): boolean;
+  close(): void;
+}
+
+/** A captured frame: octets from the link-layer header on, and the time in microseconds since the epoch. */
+export interface CapturedFrame {
+  readonly bytes: Uint8Array;
+  readonly micros: number;
+}
+
+export interface CaptureSocket {
+  readonly interfaceName: string;
+  start(onFrame: (frame: CapturedFrame) => void): void;
+  close(): void;
+}
+
+/** A system call that failed: which, errno name, what to do. */
+export class NativeError extends Error {
+  override readonly name = 'NativeError';
+  readonly code: string;
+
+  constructor(code: string, message: string) {
+    super(message);
+    this.code = code;
+  }
+}

@@ -1,0 +1,79 @@
+import ipaddr from 'ipaddr.js';
+
+/** An IP address as canonical text: dotted IPv4, or RFC 5952 IPv6. Make one with `parseAddress`. */
+export type Address = string;
+
+export type Family = 4 | 6;
+
+/** An address block. `length` is in bits; host bits of `bytes` are zero. */
+export interface Prefix {
+  readonly family: Family;
+  readonly bytes: Uint8Array;
+  readonly length: number;
+}
+
+/** @throws RangeError if `text` is not an IPv4 or IPv6 address */
+export function parseAddress(text: string): Address {
+  if (!ipaddr.isValid(text) || (!text.includes(':') && !ipaddr.IPv4.isValidFourPartDecimal(text))) {
+    throw new RangeError(`'${text}' is not an IPv4 or IPv6 address`);
+  }
+  const parsed = ipaddr.parse(text);
+  return parsed.kind() === 'ipv6' ? (parsed as ipaddr.IPv6).toRFC5952String() : parsed.toString();
+}
+
+export function familyOf(address: Address): Family {
+  return address.includes(':') ? 6 : 4;
+}
+
+/** 4 or 16 octets, network order. */
+export function addressBytes(address: Address): Uint8Array {
+  return Uint8Array.from(ipaddr.parse(address).toByteArray());
+}
+
+/** The address in `bytes` (4 or 16 octets). */
+export function addressText(bytes: Uint8Array): Address {
+  if (bytes.length === 4) return `${bytes[0]}.${bytes[1]}.${bytes[2]}.${bytes[3]}`;
+  const parsed = ipaddr.fromByteArray(Array.from(bytes));
+  return parsed.kind() === 'ipv6' ? (parsed as ipaddr.IPv6).toRFC5952String() : parsed.toString();
+}
+
+/** Parses "10.1.0.0/16" or "fd00::/48". @throws RangeError if malformed or if host bits are set */
+export function parsePrefix(text: string): Prefix {
+  const [address, length, extra] = text.split('/');
+  if (length === undefined || extra !== undefined || !/^\d+$/.test(length)) {
+    throw new RangeError(`'${text}' is not an address block such as 10.1.0.0/24`);
+  }
+  const bytes = addressBytes(parseAddress(address));
+  const bits = Number(length);
+  if (bits > bytes.length * 8)
+    throw new RangeError(`'${text}': the prefix length is over ${bytes.length * 8}`);
+  for (let bit = bits; bit < bytes.length * 8; bit++) {
+    if (bytes[bit >> 3] & (0x80 >> (bit & 7))) throw new RangeError(`'${text}' has host bits set`);
+  }
+  return { family: bytes.length === 4 ? 4 : 6, bytes, length: bits };
+}
+
+/** The single-address block of `address` (/32 or /128). */
+export function hostPrefix(address: Address): Prefix {
+  const bytes = addressBytes(address);
+  return { family: familyOf(address), bytes, length: bytes.length * 8 };
+}
+
+export function prefixText(prefix: Prefix): string {
+  return `${addressText(prefix.bytes)}/${prefix.length}`;
+}
+
+/** Whether the address at `bytes[offset...]` lies in `prefix`; the caller knows that the families agree. */
+export function prefixContains(prefix: Prefix, bytes: Uint8Array, offset = 0): boolean {
+  const whole = prefix.length >> 3;
+  for (let i = 0; i < whole; i++) if (bytes[offset + i] !== prefix.bytes[i]) return false;
+  const bits = prefix.length & 7;
+  if (bits === 0) return true;
+  const mask = 0xff00 >> bits;
+  return ((bytes[offset + whole] ^ prefix.bytes[whole]) & mask & 0xff) === 0;
+}
+
+export function prefixesOverlap(a: Prefix, b: Prefix): boolean {
+  if (a.family !== b.family) return false;
+  return a.length <= b.length ? prefixContains(a, b.bytes) : prefixContains(b, a.bytes);
+}
