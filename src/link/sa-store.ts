@@ -48,6 +48,8 @@ export type SaOperation =
       readonly direction: 'inbound' | 'outbound';
       readonly spi: number;
       readonly path: Origin;
+      /** The policy that it was installed under; absent for an SPI that was only reserved. */
+      readonly tunnelId?: string;
     };
 
 /** `spi` answers a `reserve`. A failure carries the text for the operator. */
@@ -82,10 +84,19 @@ export interface Tunnel {
 /** A data plane: its SA database, and its tunnels, which exist from the first SA installed under a policy. */
 export interface Backend extends SaStore {
   readonly name: string;
+  /** ESP packets that a link delivered; a backend whose ESP is the kernel's gets none. */
+  receive(packets: readonly Packet[], origin: Origin): void;
   /** @throws RangeError if no SA was ever installed under that policy id, or it was closed */
   tunnel(policyId: string): Tunnel;
   close(): Promise<void>;
 }
+
+/** Builds a data plane over the sending side of a link. */
+export type BackendFactory = (
+  sendEsp: (packets: readonly Packet[], to: Origin) => void,
+  /** Called for ESP of an SPI that has no SA (RFC 7296 1.5: a peer may have lost its state, or we ours). */
+  onUnknownSpi: (spi: number, origin: Origin) => void,
+) => Backend;
 
 /** An assigned configuration as it reached the client (RFC 7296 3.15). */
 export interface AssignedAddresses {

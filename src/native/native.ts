@@ -11,13 +11,19 @@ export interface Native {
   openTun(name?: string): TunDevice;
   /** Opens a raw socket for IP protocol 50, bound to `local`; outer DF set, TTL 64, TOS 0. @throws NativeError */
   openRawEsp(local: Address): RawEspSocket;
+  /** A raw ESP socket that another process has opened and this one inherited as `fd`; it is owned from now on. */
+  adoptRawEsp(fd: number, family: Family): RawEspSocket;
+  /** A UDP socket bound to `local` (port 0: the kernel's choice), as an fd for dgram's bind({fd}). @throws NativeError */
+  openUdp(local: Address, port: number): number;
   /** Captures every frame, in both directions, of an interface (AF_PACKET). @throws NativeError */
   openCapture(interfaceName: string): CaptureSocket;
   /** A datagram ICMP (or ICMPv6) socket for echo requests, as an fd for dgram; needs ping_group_range. @throws NativeError */
   openPingSocket(family: Family): number;
   /**
    * Runs `action` (synchronous) with this thread in the network namespace of a file such as /proc/PID/ns/net; sockets and
-   * devices that it opens stay there. Always returns to the namespace it came from, or ends the process.
+   * devices that it opens stay there. Always returns to the namespace it came from, or ends the process. Not for dgram,
+   * whose bind is asynchronous (see `openUdp`), nor for the first use of libuv's threads (asynchronous fs, DNS), which
+   * would stay there for good.
    */
   withinNetworkNamespace<T>(file: string, action: () => T): T;
 }
@@ -33,6 +39,8 @@ export interface TunDevice {
 
 /** ESP over IP. Received packets start at the SPI (the IP header is removed). */
 export interface RawEspSocket {
+  /** For a child process to inherit. */
+  readonly fd: number;
   start(onBatch: (packets: readonly Packet[], source: Address) => void): void;
   send(packet: Packet, destination: Address): boolean;
   close(): void;

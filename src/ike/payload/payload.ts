@@ -31,6 +31,8 @@ export interface Transform {
   readonly type: number;
   readonly id: number;
   readonly keyLength?: number;
+  /** Received with an attribute other than Key Length: never chosen (RFC 7296 3.3.6). Not encoded. */
+  readonly unsupported?: boolean;
 }
 
 /** A proposal as it is on the wire (RFC 7296 3.3.1). The SPI is empty in IKE_SA_INIT. */

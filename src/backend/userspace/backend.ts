@@ -1,0 +1,153 @@
+import type { CryptoProvider } from '../../crypto/provider.ts';
+import { InboundSa, OutboundSa } from '../../esp/sa.ts';
+import type { Origin } from '../../link/link.ts';
+import type { Packet } from '../../link/packet.ts';
+import type { Backend, BackendFactory, SaOperation, SaParameters, SaResult } from '../../link/sa-store.ts';
+import { UserSpaceTunnel } from './tunnel.ts';
+
+interface InboundEntry {
+  readonly sa: InboundSa;
+  readonly path: Origin;
+  readonly tunnel: UserSpaceTunnel;
+}
+
+/** SPIs 0 to 255 are reserved (RFC 4303 2.1). */
+const FIRST_SPI = 256;
+
+/** ESP in user space: one per link of a client, one per relay. */
+export function userSpaceBackend(crypto: CryptoProvider): BackendFactory {
+  return (sendEsp, onUnknownSpi) => new UserSpaceBackend(crypto, sendEsp, onUnknownSpi);
+}
+
+class UserSpaceBackend implements Backend {
+  readonly name = 'userspace';
+  readonly #crypto: CryptoProvider;
+  readonly #sendEsp: (packets: readonly Packet[], to: Origin) => void;
+  readonly #onUnknownSpi: (spi: number, origin: Origin) => void;
+  /** `undefined`: the SPI is reserved, its SA not yet installed. */
+  readonly #inbound = new Map<number, InboundEntry | undefined>();
+  readonly #tunnels = new Map<string, UserSpaceTunnel>();
+
+  constructor(
+    crypto: CryptoProvider,
+    sendEsp: (packets: readonly Packet[], to: Origin) => void,
+    onUnknownSpi: (spi: number, origin: Origin) => void,
+  ) {
+    this.#crypto = crypto;
+    this.#sendEsp = sendEsp;
+    this.#onUnknownSpi = onUnknownSpi;
+  }
+
+  async apply(operations: readonly SaOperation[]): Promise<readonly SaResult[]> {
+    return operations.map((operation) => this.#applyOne(operation));
+  }
+
+  tunnel(policyId: string): UserSpaceTunnel {
+    const tunnel = this.#tunnels.get(policyId);
+    if (tunnel === undefined) throw new RangeError(`no tunnel under policy ${policyId}`);
+    return tunnel;
+  }
+
+  /** All packets of a batch come from one origin; runs of one SPI are handed on together. */
+  receive(packets: readonly Packet[], origin: Origin): void {
+    const opened = new Map<UserSpaceTunnel, { packet: Packet; nextHeader: number }[]>();
+    for (const packet of packets) {
+      if (packet.end - packet.start < 8) continue;
+      const spi = readSpi(packet);
+      const entry = this.#inbound.get(spi);
+      if (entry === undefined || !samePath(entry.path, origin)) {
+        if (!this.#inbound.has(spi)) this.#onUnknownSpi(spi, origin);
+        continue;
+      }
+      const result = entry.sa.open(packet);
+      if (!result.ok) {
+        entry.tunnel.countRefused(result.reason);
+        continue;
+      }
+      const list = opened.get(entry.tunnel);
+      if (list === undefined) opened.set(entry.tunnel, [{ packet, nextHeader: result.nextHeader }]);
+      else list.push({ packet, nextHeader: result.nextHeader });
+    }
+    for (const [tunnel, list] of opened) tunnel.deliver(list);
+  }
+
+  async close(): Promise<void> {
+    for (const tunnel of [...this.#tunnels.values()]) await tunnel.close();
+    this.#inbound.clear();
+  }
+
+  #applyOne(operation: SaOperation): SaResult {
+    switch (operation.kind) {
+      case 'reserve':
+        return { ok: true, spi: this.#reserve() };
+      case 'inbound':
+        return this.#installInbound(operation.sa);
+      case 'outbound': {
+        const { sa } = operation;
+        const entry = { spi: sa.spi, sa: new OutboundSa(this.#crypto, sa), path: sa.path };
+        this.#tunnelOf(sa).addOutbound(entry);
+        return { ok: true, spi: sa.spi };
+      }
+      case 'remove':
+        this.#remove(operation.direction, operation.spi, operation.tunnelId);
+        return { ok: true, spi: operation.spi };
+    }
+  }
+
+  #reserve(): number {
+    for (;;) {
+      const octets = this.#crypto.random(4);
+      const spi = new DataView(octets.buffer, octets.byteOffset).getUint32(0);
+      if (spi >= FIRST_SPI && !this.#inbound.has(spi)) {
+        this.#inbound.set(spi, undefined);
+        return spi;
+      }
+    }
+  }
+
+  #installInbound(sa: SaParameters): SaResult {
+    if (this.#inbound.get(sa.spi) !== undefined) return { ok: false, error: 'the inbound SPI is in use' };
+    const entry = { sa: new InboundSa(this.#crypto, sa), path: sa.path, tunnel: this.#tunnelOf(sa) };
+    this.#inbound.set(sa.spi, entry);
+    return { ok: true, spi: sa.spi };
+  }
+
+  #remove(direction: 'inbound' | 'outbound', spi: number, tunnelId: string | undefined): void {
+    if (direction === 'outbound') {
+      if (tunnelId !== undefined) this.#tunnels.get(tunnelId)?.removeOutbound(spi);
+      return;
+    }
+    this.#inbound.get(spi)?.sa.destroy();
+    this.#inbound.delete(spi);
+  }
+
+  #tunnelOf(sa: SaParameters): UserSpaceTunnel {
+    const existing = this.#tunnels.get(sa.tunnel.id);
+    if (existing !== undefined) return existing;
+    const tunnel = new UserSpaceTunnel(sa.tunnel, this.#sendEsp, (id) => this.#forget(id));
+    this.#tunnels.set(sa.tunnel.id, tunnel);
+    return tunnel;
+  }
+
+  #forget(policyId: string): void {
+    const tunnel = this.#tunnels.get(policyId);
+    this.#tunnels.delete(policyId);
+    for (const [spi, entry] of this.#inbound) {
+      if (entry === undefined || entry.tunnel !== tunnel) continue;
+      entry.sa.destroy();
+      this.#inbound.delete(spi);
+    }
+  }
+}
+
+function readSpi(packet: Packet): number {
+  const { buffer, start } = packet;
+  return (
+    ((buffer[start] << 24) | (buffer[start + 1] << 16) | (buffer[start + 2] << 8) | buffer[start + 3]) >>> 0
+  );
+}
+
+/** An SA belongs to the link and the overlay that its IKE SA was made through; the address may change behind a NAT. */
+function samePath(a: Origin, b: Origin): boolean {
+  return a.linkId === b.linkId && a.overlayPeer === b.overlayPeer;
+}

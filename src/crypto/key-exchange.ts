@@ -1,0 +1,79 @@
+import { drawModpExponent, drawP256Scalar, isModpValue, type RandomSource } from './groups.ts';
+import { InvalidKeyExchange, type KeyExchange, UnsupportedAlgorithm } from './provider.ts';
+import { KeyExchangeMethod, zero } from './transforms.ts';
+
+/** What a provider computes for a method. Values have the method's length; what `agree` throws refuses the peer's value. */
+export interface GroupArithmetic {
+  publicValue(secret: Uint8Array): Uint8Array;
+  agree(secret: Uint8Array, peerValue: Uint8Array): Uint8Array;
+}
+
+/** Arithmetic by key exchange method. */
+export type Groups = Readonly<Record<number, GroupArithmetic>>;
+
+/** RFC 7296 3.4: the length of a KE payload's data tells nothing else than what the method fixes. */
+const GROUPS: Readonly<
+  Record<
+    number,
+    {
+      readonly name: string;
+      readonly valueLength: number;
+      draw(random: RandomSource): Uint8Array;
+      accepts(peerValue: Uint8Array): boolean;
+    }
+  >
+> = {
+  [KeyExchangeMethod.MODP_2048]: {
+    name: 'MODP-2048',
+    valueLength: 256,
+    draw: drawModpExponent,
+    accepts: isModpValue,
+  },
+  // Both providers test that the point is on the curve (RFC 6989 2.3), and that X25519 does not give zero (RFC 7748 6.1).
+  [KeyExchangeMethod.ECP_256]: {
+    name: 'P-256',
+    valueLength: 64,
+    draw: drawP256Scalar,
+    accepts: () => true,
+  },
+  [KeyExchangeMethod.CURVE25519]: {
+    name: 'X25519',
+    valueLength: 32,
+    draw: (random) => random(32),
+    accepts: () => true,
+  },
+};
+
+/** A fresh key pair of `method`. @throws UnsupportedAlgorithm */
+export function startKeyExchange(method: number, groups: Groups, random: RandomSource): KeyExchange {
+  const group = GROUPS[method];
+  if (group === undefined) throw new UnsupportedAlgorithm(`key exchange method ${method} is not supported`);
+  const secret = group.draw(random);
+  let destroyed = false;
+  return {
+    method,
+    publicValue: groups[method].publicValue(secret),
+    agree(peerValue) {
+      if (destroyed) throw new Error('this key exchange was destroyed');
+      if (peerValue.length !== group.valueLength) {
+        throw new InvalidKeyExchange(
+          `a ${group.name} value has ${group.valueLength} octets, the peer's has ${peerValue.length}`,
+        );
+      }
+      if (!group.accepts(peerValue)) throw refused(group.name);
+      try {
+        return groups[method].agree(secret, peerValue);
+      } catch (cause) {
+        throw refused(group.name, cause);
+      }
+    },
+    destroy() {
+      destroyed = true;
+      zero(secret);
+    },
+  };
+}
+
+function refused(group: string, cause?: unknown): InvalidKeyExchange {
+  return new InvalidKeyExchange(`the peer's ${group} value is out of range or not on the curve`, { cause });
+}

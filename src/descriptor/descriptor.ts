@@ -1,0 +1,204 @@
+import { stringify } from 'yaml';
+import { z } from 'zod';
+import type { CryptoProvider, SigningKey } from '../crypto/provider.ts';
+import {
+  type Address,
+  addressBytes,
+  type Family,
+  familyOf,
+  type Prefix,
+  parseAddress,
+  parsePrefix,
+  prefixContains,
+  prefixText,
+} from '../wire/address.ts';
+import { hex, utf8 } from '../wire/bytes.ts';
+import { base64, fromBase64 } from './base64.ts';
+import { canonicalJson, DescriptorError, parseText, validate } from './document.ts';
+
+/** The largest IP packet that an overlay tunnel of AES-GCM over IPv4 carries on a link of 1500 octets. */
+export const DEFAULT_OVERLAY_MTU = 1446;
+
+/** What is signed is this followed by the canonical JSON, so that the signature is good for nothing else. */
+const SIGNATURE_DOMAIN = 'ike-telescope relay descriptor v1\n';
+
+/** What a relay says of itself. */
+export interface RelayStatement {
+  readonly name: string;
+  /** Public addresses: where it answers IKE and ESP. At least one. */
+  readonly addresses: { readonly ip4?: Address; readonly ip6?: Address };
+  /** What it assigns to clients from; disjoint from the pools of every relay that it is connected to. At least one. */
+  readonly pools: { readonly ip4?: Prefix; readonly ip6?: Prefix };
+  /** The largest IP packet that its overlay tunnels carry, in octets. */
+  readonly overlayMtu: number;
+  readonly exit: boolean;
+  /** Rules in order, as text; absent for the exit's default. */
+  readonly exitPolicy?: readonly string[];
+}
+
+/** A relay's statement with its key, whose signature over it has been verified. */
+export interface RelayDescriptor extends RelayStatement {
+  /** SubjectPublicKeyInfo of an Ed25519 key, DER: what the relay proves in IKE_AUTH (RFC 7670). */
+  readonly publicKey: Uint8Array;
+  readonly keyId: string;
+}
+
+function checked<T>(parse: (text: string) => T) {
+  return z.string().superRefine((text, context) => {
+    try {
+      parse(text);
+    } catch (error) {
+      context.addIssue({ code: 'custom', message: (error as Error).message });
+    }
+  });
+}
+
+function addressOf(family: Family) {
+  return (text: string): Address => {
+    const address = parseAddress(text);
+    if (familyOf(address) !== family) throw new RangeError(`'${text}' is not an IPv${family} address`);
+    return address;
+  };
+}
+
+function prefixOf(family: Family) {
+  return (text: string): Prefix => {
+    const prefix = parsePrefix(text);
+    if (prefix.family !== family) throw new RangeError(`'${text}' is not an IPv${family} address block`);
+    return prefix;
+  };
+}
+
+function octets(length?: number) {
+  return checked((text) => {
+    const bytes = fromBase64(text);
+    if (bytes === undefined) throw new RangeError('not base64 (RFC 4648 section 4, with padding)');
+    if (length !== undefined && bytes.length !== length) {
+      throw new RangeError(`must be ${length} octets in base64, has ${bytes.length}`);
+    }
+    return bytes;
+  });
+}
+
+const atLeastOne = { message: 'needs ip4, ip6 or both' };
+
+const documentSchema = z.strictObject({
+  version: z.literal(1),
+  name: z
+    .string()
+    .regex(
+      /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/,
+      'must be 1 to 63 letters, digits, dots, hyphens or underscores',
+    ),
+  publicKey: octets(),
+  addresses: z
+    .strictObject({ ip4: checked(addressOf(4)).optional(), ip6: checked(addressOf(6)).optional() })
+    .refine((value) => value.ip4 !== undefined || value.ip6 !== undefined, atLeastOne),
+  pools: z
+    .strictObject({ ip4: checked(prefixOf(4)).optional(), ip6: checked(prefixOf(6)).optional() })
+    .refine((value) => value.ip4 !== undefined || value.ip6 !== undefined, atLeastOne),
+  overlayMtu: z.int().min(576).max(65_535).optional(),
+  exit: z.boolean(),
+  exitPolicy: z.array(z.string()).min(1).max(64).optional(),
+  signature: octets(64),
+});
+
+type Document = z.infer<typeof documentSchema>;
+
+/** Names a relay's key in tables and files: hex of the first 16 octets of SHA-256 of its SubjectPublicKeyInfo. */
+export function keyId(publicKey: Uint8Array, crypto: CryptoProvider): string {
+  return hex(crypto.hash('sha256', publicKey).subarray(0, 16));
+}
+
+/**
+ * The signed descriptor as YAML text, to be handed to clients and to other relays.
+ * @throws DescriptorError if the statement would be refused by its readers
+ */
+export function signDescriptor(statement: RelayStatement, key: SigningKey, crypto: CryptoProvider): string {
+  const unsigned = {
+    version: 1 as const,
+    name: statement.name,
+    publicKey: base64(key.publicKey),
+    addresses: present(statement.addresses),
+    pools: present({
+      ip4: optional(statement.pools.ip4, prefixText),
+      ip6: optional(statement.pools.ip6, prefixText),
+    }),
+    overlayMtu: statement.overlayMtu,
+    exit: statement.exit,
+    ...present({ exitPolicy: statement.exitPolicy?.slice() }),
+  };
+  const signature = base64(crypto.signatures.sign(key, signedOctets(unsigned)));
+  const text = stringify({ ...unsigned, signature }, { lineWidth: 0 });
+  parseDescriptor(text, crypto, `the descriptor of relay '${statement.name}'`);
+  return text;
+}
+
+/**
+ * Reads a descriptor (YAML or JSON) and verifies its signature.
+ * @param where - the file's name, for error messages
+ * @throws DescriptorError naming `where`, the field and the remedy
+ */
+export function parseDescriptor(text: string, crypto: CryptoProvider, where: string): RelayDescriptor {
+  return descriptorFrom(parseText(text, where), crypto, where);
+}
+
+/** `parseDescriptor` for a document that is part of another one. */
+export function descriptorFrom(value: unknown, crypto: CryptoProvider, where: string): RelayDescriptor {
+  const document = validate(documentSchema, value, where);
+  const publicKey = fromBase64(document.publicKey)!;
+  if (crypto.signatures.algorithmOf(publicKey) !== 'ed25519') {
+    throw new DescriptorError(
+      `${where}: publicKey: not the SubjectPublicKeyInfo of an Ed25519 key (44 octets of DER in base64, ` +
+        'as "openssl pkey -pubout -outform DER" writes it)',
+    );
+  }
+  const { signature, ...unsigned } = document;
+  if (!crypto.signatures.verify('ed25519', publicKey, signedOctets(unsigned), fromBase64(signature)!)) {
+    throw new DescriptorError(
+      `${where}: signature: not by publicKey over this descriptor; it was altered or damaged: ` +
+        'get it again from its operator, who signs it again after every change',
+    );
+  }
+  const pools = present({
+    ip4: optional(document.pools.ip4, parsePrefix),
+    ip6: optional(document.pools.ip6, parsePrefix),
+  });
+  const addresses = present({
+    ip4: optional(document.addresses.ip4, parseAddress),
+    ip6: optional(document.addresses.ip6, parseAddress),
+  });
+  for (const family of ['ip4', 'ip6'] as const) {
+    const [pool, address] = [pools[family], addresses[family]];
+    if (pool !== undefined && address !== undefined && prefixContains(pool, addressBytes(address))) {
+      throw new DescriptorError(
+        `${where}: pools.${family}: ${prefixText(pool)} contains the relay's own address; choose another block`,
+      );
+    }
+  }
+  return {
+    name: document.name,
+    publicKey,
+    keyId: keyId(publicKey, crypto),
+    addresses,
+    pools,
+    overlayMtu: document.overlayMtu ?? DEFAULT_OVERLAY_MTU,
+    exit: document.exit,
+    ...present({ exitPolicy: document.exitPolicy }),
+  };
+}
+
+function signedOctets(unsigned: Omit<Document, 'signature'>): Uint8Array {
+  return utf8(SIGNATURE_DOMAIN + canonicalJson(unsigned));
+}
+
+function optional<T, R>(value: T | undefined, map: (value: T) => R): R | undefined {
+  return value === undefined ? undefined : map(value);
+}
+
+/** Without the members that are undefined. */
+function present<T extends object>(value: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
+  return Object.fromEntries(Object.entries(value).filter(([, member]) => member !== undefined)) as {
+    [K in keyof T]?: Exclude<T[K], undefined>;
+  };
+}

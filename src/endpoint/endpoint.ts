@@ -1,0 +1,288 @@
+import type { CryptoProvider } from '../crypto/provider.ts';
+import type { InitiatorConfig, ResponderConfig } from '../ike/config.ts';
+import { type IkeError, LocalError } from '../ike/errors.ts';
+import { IkeSa } from '../ike/ike-sa.ts';
+import type { IkeEvent } from '../ike/output.ts';
+import { ResponderGate } from '../ike/responder-gate.ts';
+import { spiHint, unprotectedSpiHint } from '../ike/spi-hint.ts';
+import type { Clock, Millis } from '../link/clock.ts';
+import type { Attachment, Link, Origin } from '../link/link.ts';
+import type { Backend, BackendFactory } from '../link/sa-store.ts';
+import { hex } from '../wire/bytes.ts';
+import { CLOSE_PATIENCE, IkeConnection } from './connection.ts';
+import { RateLimit } from './rate-limit.ts';
+import { type Ending, Session, type SessionHost } from './session.ts';
+
+/** What an answering endpoint tells its owner. Handlers are called synchronously and must not throw. */
+export interface Listener {
+  readonly config: ResponderConfig;
+  /** From this many half-open IKE SAs on, initiators must return a cookie (RFC 7296 2.6); 0: always. */
+  readonly cookieThreshold: number;
+  /** Above this many half-open IKE SAs, new ones are dropped. */
+  readonly maxHalfOpen: number;
+  /** A Child SA is up; called before the peer is told, so that its first packet finds a handler. */
+  onChild(connection: IkeConnection): void;
+  onClosed(connection: IkeConnection, ending: Ending): void;
+  /** An authenticated peer started anew (INITIAL_CONTACT): `connection` is its new IKE SA. */
+  onInitialContact?(connection: IkeConnection, contactKey: string): void;
+}
+
+export interface EndpointOptions {
+  readonly link: Link;
+  readonly backend: BackendFactory;
+  readonly crypto: CryptoProvider;
+  readonly clock: Clock;
+  /** Peers that are told, rate limited, that an SPI of theirs is unknown (RFC 7296 1.5). Default: nobody. */
+  hintsTo?(origin: Origin): boolean;
+}
+
+interface Entry {
+  readonly session: Session;
+  readonly close: (ending: Ending) => void;
+  connection?: IkeConnection;
+  /** Of a half-open responder: the digest of its first request (retransmits find it by that, RFC 7296 2.1). */
+  readonly firstRequest?: string;
+  readonly origin: Origin;
+}
+
+const EXCHANGE_INIT = 34;
+const EXCHANGE_INFORMATIONAL = 37;
+
+/** The asynchronous part of IKE over one link: demultiplexes by SPI, drives sessions, opens and answers IKE SAs. */
+export class Endpoint {
+  readonly #options: EndpointOptions;
+  readonly #sessions = new Map<string, Entry>();
+  readonly #halfOpen = new Map<string, Entry>();
+  readonly #errorAnswers = new RateLimit(10, 100);
+  #listener: Listener | undefined;
+  #gate: ResponderGate | undefined;
+  #host: SessionHost | undefined;
+
+  private constructor(options: EndpointOptions) {
+    this.#options = options;
+  }
+
+  /** Attaches to the link. @throws LinkError */
+  static async open(options: EndpointOptions): Promise<Endpoint> {
+    const endpoint = new Endpoint(options);
+    const attachment: Attachment = await options.link.attach({
+      ike: (message, origin) => endpoint.#receive(message, origin),
+      esp: (packets, origin) => endpoint.backend.receive(packets, origin),
+    });
+    const backend = options.backend(
+      (packets, to) => attachment.sendEsp(packets, to),
+      (spi, origin) => endpoint.#unknownSpi(spi, origin),
+    );
+    endpoint.#host = { clock: options.clock, attachment, backend };
+    return endpoint;
+  }
+
+  get backend(): Backend {
+    return this.#opened().backend;
+  }
+
+  /** IKE SAs, half-open ones included. */
+  get size(): number {
+    return this.#sessions.size;
+  }
+
+  /** Answers IKE_SA_INIT requests from now on. */
+  listen(listener: Listener): void {
+    this.#listener = listener;
+    this.#gate = new ResponderGate({
+      crypto: this.#options.crypto,
+      cookieThreshold: listener.cookieThreshold,
+    });
+  }
+
+  /**
+   * Sets up an IKE SA with its first Child SA.
+   * @throws IkeError - refused, not authenticated, no answer, or our own policy; nothing is left installed then
+   */
+  async connect(config: InitiatorConfig, to: Origin, signal?: AbortSignal): Promise<IkeConnection> {
+    signal?.throwIfAborted();
+    const { clock } = this.#opened();
+    let failure: IkeError | undefined;
+    const result = deferred<IkeConnection>();
+    const entry = this.#add(IkeSa.initiate(config, to, clock.now()), to, (event) => {
+      if (event.type === 'child-established') result.resolve(entry.connection!);
+      if (event.type === 'child-failed') {
+        failure = event.error;
+        entry.session.perform((ike, now) => ike.close(now));
+      }
+      if (event.type === 'closed') {
+        result.reject(
+          failure ?? event.error ?? new LocalError('the IKE SA was closed while it was being set up'),
+        );
+      }
+    });
+    const abort = () => entry.session.perform((ike, now) => ike.abort(now));
+    signal?.addEventListener('abort', abort, { once: true });
+    entry.session.start();
+    try {
+      return await result.promise;
+    } catch (error) {
+      await entry.session.settled();
+      signal?.throwIfAborted();
+      throw error;
+    } finally {
+      signal?.removeEventListener('abort', abort);
+    }
+  }
+
+  /** Deletes a connection in order: waits for the peer's answer, but not for long. */
+  closeConnection(connection: IkeConnection, patience: Millis = CLOSE_PATIENCE): Promise<void> {
+    let cancel: (() => void) | undefined;
+    const delay = new Promise<void>((resolve) => {
+      cancel = this.#options.clock.at(this.#options.clock.now() + patience, resolve);
+    });
+    return connection.close(delay).finally(() => cancel?.());
+  }
+
+  /** Deletes every IKE SA in order, then detaches from the link. */
+  async close(): Promise<void> {
+    const entries = [...this.#sessions.values()];
+    await Promise.all(
+      entries.map(async ({ connection, session }) => {
+        if (connection !== undefined) return this.closeConnection(connection);
+        session.perform((ike, now) => ike.abort(now));
+        return session.settled();
+      }),
+    );
+    await this.backend.close();
+    await this.#opened().attachment.close();
+  }
+
+  #opened(): SessionHost {
+    if (this.#host === undefined) throw new Error('the endpoint is not open');
+    return this.#host;
+  }
+
+  #add(ike: IkeSa, origin: Origin, onEvent: (event: IkeEvent) => void, firstRequest?: string): Entry {
+    const ended = deferred<Ending>();
+    const session = new Session(ike, this.#opened(), (event) => {
+      this.#follow(entry, event, ended.promise);
+      onEvent(event);
+    });
+    const entry: Entry = { session, close: ended.resolve, origin, firstRequest };
+    this.#sessions.set(ike.localSpi, entry);
+    return entry;
+  }
+
+  /** What every session's events mean to the endpoint itself. */
+  #follow(entry: Entry, event: IkeEvent, closed: Promise<Ending>): void {
+    switch (event.type) {
+      case 'established':
+        this.#forgetHalfOpen(entry);
+        entry.connection = new IkeConnection(entry.session, event.peer, entry.origin, closed);
+        return;
+      case 'child-established':
+        entry.connection?.setChild({ info: event.child, tunnel: this.backend.tunnel(event.child.tunnel.id) });
+        return;
+      case 'child-closed':
+        void entry.connection?.child?.tunnel.close();
+        entry.connection?.setChild(undefined);
+        return;
+      case 'closed':
+        this.#forgetHalfOpen(entry);
+        this.#sessions.delete(entry.session.ike.localSpi);
+        void entry.connection?.child?.tunnel.close();
+        entry.close(event.error);
+        return;
+      case 'child-failed':
+      case 'initial-contact':
+        return;
+    }
+  }
+
+  #forgetHalfOpen(entry: Entry): void {
+    if (entry.firstRequest !== undefined) this.#halfOpen.delete(entry.firstRequest);
+  }
+
+  /** RFC 7296 2.6: an IKE SA is found by our own SPI and the I flag, never by the sender's address. */
+  #receive(message: Uint8Array, origin: Origin): void {
+    if (message.length < 28) return;
+    const fromInitiator = (message[19] & 0x08) !== 0;
+    const ours = hex(fromInitiator ? message.subarray(8, 16) : message.subarray(0, 8));
+    const entry = this.#sessions.get(ours);
+    if (entry !== undefined) entry.session.receive(message, origin);
+    else if (message[18] === EXCHANGE_INIT && fromInitiator) this.#receiveInit(message, origin);
+    else this.#receiveUnknown(message, origin);
+  }
+
+  #receiveInit(message: Uint8Array, origin: Origin): void {
+    const listener = this.#listener;
+    if (listener === undefined) return;
+    const digest = hex(this.#options.crypto.hash('sha256', message));
+    const retransmitted = this.#halfOpen.get(digest);
+    if (retransmitted !== undefined) {
+      retransmitted.session.receive(message, origin);
+      return;
+    }
+    if (this.#halfOpen.size >= listener.maxHalfOpen) return;
+    const { clock, attachment } = this.#opened();
+    const verdict = this.#gate!.admit(message, origin, this.#halfOpen.size, clock.now());
+    if (verdict.kind === 'answer') attachment.sendIke(verdict.message, origin);
+    if (verdict.kind !== 'accept') return;
+    const ike = IkeSa.respond(listener.config, message, origin, clock.now());
+    const entry = this.#add(ike, origin, (event) => this.#answered(listener, entry, event), digest);
+    this.#halfOpen.set(digest, entry);
+    entry.session.start();
+  }
+
+  #answered(listener: Listener, { connection }: Entry, event: IkeEvent): void {
+    if (connection === undefined) return;
+    if (event.type === 'child-established') listener.onChild(connection);
+    if (event.type === 'closed') listener.onClosed(connection, event.error);
+    if (event.type === 'initial-contact') listener.onInitialContact?.(connection, event.contactKey);
+  }
+
+  /** A message of no IKE SA of ours: perhaps answered, or a hint about one of our Child SAs; both rate limited. */
+  #receiveUnknown(message: Uint8Array, origin: Origin): void {
+    const { clock, attachment } = this.#opened();
+    if (message[18] === EXCHANGE_INFORMATIONAL) {
+      const spi = spiHint(message);
+      if (spi !== undefined) {
+        this.#hinted(spi, origin);
+        return;
+      }
+    }
+    if (this.#listener === undefined || !this.#errorAnswers.allow(clock.now())) return;
+    const verdict = this.#gate!.admit(message, origin, this.#halfOpen.size, clock.now());
+    if (verdict.kind === 'answer') attachment.sendIke(verdict.message, origin);
+  }
+
+  #hinted(spi: number, origin: Origin): void {
+    for (const { connection } of this.#sessions.values()) {
+      if (
+        connection?.child?.info.spiOut === spi &&
+        connection.origin.address === origin.address &&
+        connection.origin.overlayPeer === origin.overlayPeer
+      ) {
+        connection.hint();
+      }
+    }
+  }
+
+  #unknownSpi(spi: number, origin: Origin): void {
+    if (this.#options.hintsTo?.(origin) !== true) return;
+    const { clock, attachment } = this.#opened();
+    if (!this.#errorAnswers.allow(clock.now())) return;
+    const to = origin.port === 0 ? this.#options.link.origin(origin.address, origin.encapsulated) : origin;
+    attachment.sendIke(unprotectedSpiHint(spi), to);
+  }
+}
+
+function deferred<T>(): {
+  promise: Promise<T>;
+  resolve: (value: T) => void;
+  reject: (error: unknown) => void;
+} {
+  let resolve!: (value: T) => void;
+  let reject!: (error: unknown) => void;
+  const promise = new Promise<T>((onResolve, onReject) => {
+    resolve = onResolve;
+    reject = onReject;
+  });
+  return { promise, resolve, reject };
+}

@@ -1,0 +1,114 @@
+import type { IkeError } from '../ike/errors.ts';
+import type { IkeSa } from '../ike/ike-sa.ts';
+import type { IkeEvent, Output } from '../ike/output.ts';
+import type { Clock } from '../link/clock.ts';
+import type { Attachment, Origin } from '../link/link.ts';
+import type { Backend, SaOperation, SaResult } from '../link/sa-store.ts';
+
+/** What a session needs of its surroundings. */
+export interface SessionHost {
+  readonly clock: Clock;
+  readonly attachment: Attachment;
+  readonly backend: Backend;
+}
+
+/**
+ * Drives one IKE SA: calls a method of the core, drains its outputs in order, arms its timer ("call one method, drain
+ * poll(), arm nextTimeout"). Backend operations run one after another, each result fed back before the next.
+ */
+export class Session {
+  readonly ike: IkeSa;
+  readonly #host: SessionHost;
+  readonly #onEvent: (event: IkeEvent) => void;
+  #operations: Promise<void> = Promise.resolve();
+  #cancelTimer: (() => void) | undefined;
+  #exchangesSeen = 0;
+  #waiting: { readonly exchanges: number; readonly done: (answered: boolean) => void }[] = [];
+
+  constructor(ike: IkeSa, host: SessionHost, onEvent: (event: IkeEvent) => void) {
+    this.ike = ike;
+    this.#host = host;
+    this.#onEvent = onEvent;
+  }
+
+  /** Drains what the core produced when it was made. */
+  start(): void {
+    this.#drain();
+  }
+
+  receive(message: Uint8Array, origin: Origin): void {
+    this.ike.handleDatagram(message, origin, this.#host.clock.now());
+    this.#drain();
+  }
+
+  /** Runs a method of the core and what follows from it. */
+  perform(action: (ike: IkeSa, now: number) => void): void {
+    action(this.ike, this.#host.clock.now());
+    this.#drain();
+  }
+
+  /** Runs a liveness check. True once the peer has answered it, false if the IKE SA died of it. */
+  checkLiveness(): Promise<boolean> {
+    if (this.ike.closed) return Promise.resolve(false);
+    return new Promise((done) => {
+      this.#waiting.push({ exchanges: this.ike.exchanges + 1, done });
+      this.perform((ike, now) => ike.checkLiveness(now));
+    });
+  }
+
+  /** Resolves when every backend operation asked for so far has been applied. */
+  settled(): Promise<void> {
+    return this.#operations;
+  }
+
+  #drain(): void {
+    for (let output = this.ike.poll(); output !== undefined; output = this.ike.poll()) this.#carryOut(output);
+    this.#armTimer();
+    if (this.ike.exchanges !== this.#exchangesSeen || this.ike.closed) {
+      this.#exchangesSeen = this.ike.exchanges;
+      const due = this.#waiting.filter(({ exchanges }) => this.ike.closed || exchanges <= this.ike.exchanges);
+      this.#waiting = this.#waiting.filter((waiter) => !due.includes(waiter));
+      for (const { exchanges, done } of due) done(exchanges <= this.ike.exchanges);
+    }
+  }
+
+  #carryOut(output: Output): void {
+    switch (output.kind) {
+      case 'transmit':
+        this.#host.attachment.sendIke(output.message, output.to);
+        return;
+      case 'event':
+        this.#onEvent(output.event);
+        return;
+      case 'operation':
+        this.#operations = this.#operations.then(() => this.#apply(output.id, output.operation));
+        return;
+    }
+  }
+
+  async #apply(id: number, operation: SaOperation): Promise<void> {
+    let result: SaResult;
+    try {
+      [result] = await this.#host.backend.apply([operation]);
+    } catch (error) {
+      result = { ok: false, error: error instanceof Error ? error.message : String(error) };
+    }
+    this.ike.handleCompleted(id, result, this.#host.clock.now());
+    this.#drain();
+  }
+
+  #armTimer(): void {
+    this.#cancelTimer?.();
+    const at = this.ike.nextTimeout;
+    this.#cancelTimer =
+      at === undefined
+        ? undefined
+        : this.#host.clock.at(at, () => {
+            this.ike.handleTimeout(this.#host.clock.now());
+            this.#drain();
+          });
+  }
+}
+
+/** How an IKE SA ended: undefined after an orderly delete. */
+export type Ending = IkeError | undefined;

@@ -1,0 +1,101 @@
+import type { CryptoProvider, ProtectionKeys, ProtectionSuite, Protector } from '../crypto/provider.ts';
+import { prfOf, prfPlus, protectionKeyLengths, zero } from '../crypto/transforms.ts';
+import { concat } from '../wire/bytes.ts';
+
+/** What both ends put into the keys of an IKE SA. */
+export interface KeyInputs {
+  readonly nonceI: Uint8Array;
+  readonly nonceR: Uint8Array;
+  readonly spiI: Uint8Array;
+  readonly spiR: Uint8Array;
+}
+
+/** The keys of an IKE SA (RFC 7296 2.14); `initiator` protects what the original initiator sends. */
+export interface IkeKeys {
+  readonly skD: Uint8Array;
+  readonly skPi: Uint8Array;
+  readonly skPr: Uint8Array;
+  readonly initiator: Protector;
+  readonly responder: Protector;
+  /** Overwrites them (best effort). */
+  destroy(): void;
+}
+
+/** SKEYSEED = prf(Ni | Nr, g^ir) (RFC 7296 2.14). */
+export function initialSkeyseed(
+  crypto: CryptoProvider,
+  prf: number,
+  { nonceI, nonceR }: Pick<KeyInputs, 'nonceI' | 'nonceR'>,
+  sharedSecret: Uint8Array,
+): Uint8Array {
+  return crypto.prf(prf, concat(nonceI, nonceR), sharedSecret);
+}
+
+/**
+ * {SK_d | SK_ai | SK_ar | SK_ei | SK_er | SK_pi | SK_pr} = prf+(SKEYSEED, Ni | Nr | SPIi | SPIr) (RFC 7296 2.14); AEAD
+ * ciphers have no SK_a, and their SK_e end with the salt (RFC 5282 5.1, 7.1).
+ */
+export function deriveIkeKeys(
+  crypto: CryptoProvider,
+  suite: ProtectionSuite & { readonly prf: number },
+  inputs: KeyInputs,
+  skeyseed: Uint8Array,
+): IkeKeys {
+  const prfLength = prfOf(suite.prf).outputLength;
+  const lengths = protectionKeyLengths(suite);
+  const seed = concat(inputs.nonceI, inputs.nonceR, inputs.spiI, inputs.spiR);
+  const total = 3 * prfLength + 2 * (lengths.encryption + lengths.integrity);
+  const take = cutter(prfPlus(crypto, suite.prf, skeyseed, seed, total));
+  const skD = take(prfLength);
+  const skAi = take(lengths.integrity);
+  const skAr = take(lengths.integrity);
+  const skEi = take(lengths.encryption);
+  const skEr = take(lengths.encryption);
+  const skPi = take(prfLength);
+  const skPr = take(prfLength);
+  const initiator = crypto.protector(suite, { encryption: skEi, integrity: skAi });
+  const responder = crypto.protector(suite, { encryption: skEr, integrity: skAr });
+  return {
+    skD,
+    skPi,
+    skPr,
+    initiator,
+    responder,
+    destroy() {
+      zero(skD, skPi, skPr, skAi, skAr, skEi, skEr);
+      initiator.destroy();
+      responder.destroy();
+    },
+  };
+}
+
+/** The keys of the two SAs of a Child SA, by the direction of its traffic. */
+export interface ChildKeys {
+  readonly initiatorToResponder: ProtectionKeys;
+  readonly responderToInitiator: ProtectionKeys;
+}
+
+/**
+ * KEYMAT = prf+(SK_d, Ni | Nr) (RFC 7296 2.17): initiator to responder first, in each direction encryption before
+ * integrity.
+ */
+export function deriveChildKeys(
+  crypto: CryptoProvider,
+  prf: number,
+  suite: ProtectionSuite,
+  skD: Uint8Array,
+  { nonceI, nonceR }: Pick<KeyInputs, 'nonceI' | 'nonceR'>,
+): ChildKeys {
+  const lengths = protectionKeyLengths(suite);
+  const total = 2 * (lengths.encryption + lengths.integrity);
+  const take = cutter(prfPlus(crypto, prf, skD, concat(nonceI, nonceR), total));
+  const direction = () => ({ encryption: take(lengths.encryption), integrity: take(lengths.integrity) });
+  const initiatorToResponder = direction();
+  return { initiatorToResponder, responderToInitiator: direction() };
+}
+
+/** Cuts views off the front of `bytes`. */
+function cutter(bytes: Uint8Array): (length: number) => Uint8Array {
+  let offset = 0;
+  return (length) => bytes.subarray(offset, (offset += length));
+}

@@ -1,0 +1,65 @@
+import type { CryptoProvider } from '../crypto/provider.ts';
+import type { Origin } from '../link/link.ts';
+import { type Address, addressBytes } from '../wire/address.ts';
+import { equalBytes } from '../wire/bytes.ts';
+import { NotifyType } from './constants.ts';
+import { type NotifyPayload, notify, type Payload } from './payload/index.ts';
+
+/** The SPIs as they are in the header of the message: SPIr is zero in the request (RFC 7296 2.23). */
+export interface HeaderSpis {
+  readonly spiI: Uint8Array;
+  readonly spiR: Uint8Array;
+}
+
+/** Port of IKE and ESP in UDP once a NAT was found (RFC 7296 2.23). */
+const NAT_TRAVERSAL_PORT = 4500;
+
+/**
+ * N(NAT_DETECTION_SOURCE_IP), N(NAT_DETECTION_DESTINATION_IP) of a message that we send to `to`. One source hash only:
+ * more would tell of our other attachments.
+ */
+export function natDetectionNotifies(crypto: CryptoProvider, spis: HeaderSpis, to: Origin): NotifyPayload[] {
+  return [
+    notify(NotifyType.NAT_DETECTION_SOURCE_IP, digest(crypto, spis, to.localAddress, to.localPort)),
+    notify(NotifyType.NAT_DETECTION_DESTINATION_IP, digest(crypto, spis, to.address, to.port)),
+  ];
+}
+
+/** Whether a message has both kinds of hashes: its sender does NAT traversal. */
+export function hasNatDetection(payloads: readonly Payload[]): boolean {
+  return (
+    hashes(payloads, NotifyType.NAT_DETECTION_SOURCE_IP).length > 0 &&
+    hashes(payloads, NotifyType.NAT_DETECTION_DESTINATION_IP).length > 0
+  );
+}
+
+/** Whether a message that arrived from `from` has passed a NAT, at its sender's side or at ours (RFC 7296 2.23). */
+export function passedNat(
+  crypto: CryptoProvider,
+  spis: HeaderSpis,
+  payloads: readonly Payload[],
+  from: Origin,
+): boolean {
+  const source = digest(crypto, spis, from.address, from.port);
+  const destination = digest(crypto, spis, from.localAddress, from.localPort);
+  return (
+    !hashes(payloads, NotifyType.NAT_DETECTION_SOURCE_IP).some((hash) => equalBytes(hash, source)) ||
+    !hashes(payloads, NotifyType.NAT_DETECTION_DESTINATION_IP).some((hash) => equalBytes(hash, destination))
+  );
+}
+
+/** Where the initiator sends everything after IKE_SA_INIT when a NAT was found. */
+export function traversalOrigin(origin: Origin): Origin {
+  return { ...origin, port: NAT_TRAVERSAL_PORT, localPort: NAT_TRAVERSAL_PORT, encapsulated: true };
+}
+
+/** SHA-1(SPIi | SPIr | address | port). */
+function digest(crypto: CryptoProvider, { spiI, spiR }: HeaderSpis, address: Address, port: number): Uint8Array {
+  return crypto.hash('sha1', spiI, spiR, addressBytes(address), Uint8Array.of(port >> 8, port & 255));
+}
+
+function hashes(payloads: readonly Payload[], type: number): Uint8Array[] {
+  return payloads.flatMap((payload) =>
+    payload.kind === 'NOTIFY' && payload.type === type ? [payload.data] : [],
+  );
+}

@@ -1,0 +1,121 @@
+import type { SaOperation, SaResult } from '../link/sa-store.ts';
+import type { IkeError } from './errors.ts';
+import type { IkeHeader } from './header.ts';
+import type { Payload } from './payload/index.ts';
+
+/** A message that was decoded and, if the IKE SA has keys, verified. */
+export interface Message {
+  readonly header: IkeHeader;
+  readonly payloads: readonly Payload[];
+  /** The whole message as it was received. */
+  readonly bytes: Uint8Array;
+}
+
+/** What a procedure asks for, and then waits for. */
+export type Effect =
+  /** Sends an IKE_SA_INIT request, which nothing protects; resumed with whatever comes as its response. */
+  | { readonly kind: 'initial-exchange'; readonly request: Uint8Array }
+  /**
+   * The response was not one to go by (it is not authenticated): waits for another to the same request. With `hint` not for
+   * the whole schedule, but only for a grace, and then fails with it (RFC 7296 2.21.1).
+   */
+  | { readonly kind: 'await-response'; readonly hint?: IkeError }
+  /** Sends a protected request and is resumed with its response. */
+  | { readonly kind: 'exchange'; readonly exchangeType: number; readonly payloads: readonly Payload[] }
+  /** Has the backend do something and is resumed with the result. */
+  | { readonly kind: 'operation'; readonly operation: SaOperation };
+
+type Resume = Message | SaResult;
+
+/**
+ * One side's part of an exchange or of several, written as a synchronous generator: it yields what it wants done and is
+ * resumed with what came of it. It throws an `IkeError` if it fails, and cleans up in `finally`, also when it is ended
+ * from outside because the IKE SA is gone.
+ */
+export type Procedure<R> = Generator<Effect, R, Resume>;
+
+export function* initialExchange(request: Uint8Array): Procedure<Message> {
+  return (yield { kind: 'initial-exchange', request }) as Message;
+}
+
+export function* awaitResponse(hint?: IkeError): Procedure<Message> {
+  return (yield hint === undefined ? { kind: 'await-response' } : { kind: 'await-response', hint }) as Message;
+}
+
+/** @throws NoAnswerError when the schedule is exhausted, which ends the IKE SA */
+export function* exchange(exchangeType: number, payloads: readonly Payload[]): Procedure<Message> {
+  return (yield { kind: 'exchange', exchangeType, payloads }) as Message;
+}
+
+export function* operation(operation: SaOperation): Procedure<SaResult> {
+  return (yield { kind: 'operation', operation }) as SaResult;
+}
+
+/** How a procedure ended. */
+export type Outcome<R> =
+  | { readonly ok: true; readonly value: R }
+  | { readonly ok: false; readonly error: unknown };
+
+/** A procedure under way. */
+export class Run<R> {
+  readonly #procedure: Procedure<R>;
+  readonly #perform: (effect: Effect) => void;
+  readonly #settle: (outcome: Outcome<R>) => void;
+  #ended = false;
+
+  /**
+   * @param perform - starts what the procedure asks for; `resume` or `fail` is to be called later, not from within
+   * @param settle - called once, unless the procedure is ended from outside
+   */
+  constructor(
+    procedure: Procedure<R>,
+    perform: (effect: Effect) => void,
+    settle: (outcome: Outcome<R>) => void,
+  ) {
+    this.#procedure = procedure;
+    this.#perform = perform;
+    this.#settle = settle;
+  }
+
+  get ended(): boolean {
+    return this.#ended;
+  }
+
+  start(): void {
+    this.#advance(() => this.#procedure.next());
+  }
+
+  resume(value: Resume): void {
+    this.#advance(() => this.#procedure.next(value));
+  }
+
+  /** What it waits for will not come. */
+  fail(error: IkeError): void {
+    this.#advance(() => this.#procedure.throw(error));
+  }
+
+  /** Ends it where it waits. */
+  end(): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#procedure.return(undefined as R);
+  }
+
+  #advance(step: () => IteratorResult<Effect, R>): void {
+    if (this.#ended) return;
+    let result: IteratorResult<Effect, R>;
+    try {
+      result = step();
+    } catch (error) {
+      this.#ended = true;
+      this.#settle({ ok: false, error });
+      return;
+    }
+    if (!result.done) {
+      this.#perform(result.value);
+      return;
+    }
+    this.#ended = true;
+    this.#settle({ ok: true, value: result.value });
+  }
+}

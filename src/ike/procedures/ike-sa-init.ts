@@ -1,0 +1,277 @@
+import { InvalidKeyExchange, type KeyExchange } from '../../crypto/provider.ts';
+import { prfOf, TransformType, zero } from '../../crypto/transforms.ts';
+import { equalBytes } from '../../wire/bytes.ts';
+import { decodeHashAlgorithms, hashAlgorithmsNotify } from '../auth.ts';
+import type { InitiatorConfig, Proposal, ResponderConfig } from '../config.ts';
+import { ExchangeType, NotifyType } from '../constants.ts';
+import { IkeError, ProtocolError, RefusedError } from '../errors.ts';
+import { deriveIkeKeys, initialSkeyseed } from '../key-schedule.ts';
+import { encodePlain } from '../message.ts';
+import { hasNatDetection, natDetectionNotifies, passedNat, traversalOrigin } from '../nat-detection.ts';
+import { isErrorNotify, notify, type Payload, ProtocolId } from '../payload/index.ts';
+import { findNotify, payloadOf } from '../payloads.ts';
+import { awaitResponse, initialExchange, type Message, type Procedure } from '../procedure.ts';
+import { chooseProposal, encodeProposals, type IkeSuite, ikeSuite, verifyAnswer } from '../proposal.ts';
+import { checkRules } from '../rules.ts';
+import { headerFields, type Negotiated, type SaContext } from '../sa-context.ts';
+
+// RFC 7296 1.2:
+//   HDR, [N(COOKIE),] SAi1, KEi, Ni  -->
+//                                    <--  HDR, SAr1, KEr, Nr
+
+/** Octets of our nonces; half of the longest PRF key (RFC 7296 2.10). */
+const NONCE_LENGTH = 32;
+/** How often we follow a COOKIE, and an INVALID_KE_PAYLOAD: anybody on the way can send them (RFC 7296 2.6). */
+const MAX_RETRIES = 2;
+const SPI_UNKNOWN = new Uint8Array(8);
+const NO_SPI = new Uint8Array(0);
+
+/** What the initiator puts into its request; COOKIE and INVALID_KE_PAYLOAD change it (RFC 7296 2.6.1). */
+interface Attempt {
+  readonly nonce: Uint8Array;
+  keyExchange: KeyExchange;
+  cookie: Uint8Array | undefined;
+  cookies: number;
+  groups: number;
+}
+
+/** The initiator's part. Sets `sa.negotiated`, and moves the IKE SA to port 4500 if there is a NAT. */
+export function* initiateIkeSaInit(sa: SaContext, config: InitiatorConfig): Procedure<void> {
+  const attempt: Attempt = {
+    nonce: sa.crypto.random(NONCE_LENGTH),
+    keyExchange: sa.crypto.keyExchange(offeredMethods(config.ikeProposals)[0]),
+    cookie: undefined,
+    cookies: 0,
+    groups: 0,
+  };
+  try {
+    let request = encodeRequest(sa, config, attempt);
+    let response = yield* initialExchange(request);
+    for (;;) {
+      const verdict = judge(sa, config, attempt, request, response);
+      switch (verdict) {
+        case 'accepted':
+          return;
+        case 'again':
+          request = encodeRequest(sa, config, attempt);
+          response = yield* initialExchange(request);
+          break;
+        case 'stale':
+          response = yield* awaitResponse();
+          break;
+        default:
+          response = yield* awaitResponse(verdict);
+      }
+    }
+  } finally {
+    attempt.keyExchange.destroy();
+  }
+}
+
+/** The payloads of anonymity's one fixed list, in its order (T6): the same for every initiator at the same hop. */
+function encodeRequest(sa: SaContext, config: InitiatorConfig, attempt: Attempt): Uint8Array {
+  const spis = { spiI: sa.localSpi, spiR: SPI_UNKNOWN };
+  const { method, publicValue } = attempt.keyExchange;
+  return encodePlain(headerFields(sa, spis, ExchangeType.IKE_SA_INIT, 0, false), [
+    ...(attempt.cookie === undefined ? [] : [notify(NotifyType.COOKIE, attempt.cookie)]),
+    { kind: 'SA', proposals: encodeProposals(config.ikeProposals, ProtocolId.IKE, NO_SPI) },
+    { kind: 'KE', method, data: publicValue },
+    { kind: 'NONCE', data: attempt.nonce },
+    hashAlgorithmsNotify(),
+    ...(config.natDetection ? natDetectionNotifies(sa.crypto, spis, sa.origin) : []),
+  ]);
+}
+
+/**
+ * What to make of a response, which is not authenticated: it is accepted, or asks for another request, or was already
+ * dealt with, or is only a hint of what goes wrong.
+ */
+function judge(
+  sa: SaContext,
+  config: InitiatorConfig,
+  attempt: Attempt,
+  request: Uint8Array,
+  response: Message,
+): 'accepted' | 'again' | 'stale' | IkeError {
+  try {
+    checkRules(ExchangeType.IKE_SA_INIT, true, response.payloads);
+    const cookie = findNotify(response.payloads, NotifyType.COOKIE);
+    if (cookie !== undefined) return takeCookie(attempt, cookie.data);
+    const group = findNotify(response.payloads, NotifyType.INVALID_KE_PAYLOAD);
+    if (group !== undefined) return takeGroup(sa, config, attempt, group.data);
+    for (const payload of response.payloads) {
+      if (payload.kind === 'NOTIFY' && isErrorNotify(payload)) return refused(payload.type);
+    }
+    accept(sa, config, attempt, request, response);
+    return 'accepted';
+  } catch (error) {
+    if (error instanceof IkeError) return error;
+    if (!(error instanceof InvalidKeyExchange)) throw error;
+    return new ProtocolError(NotifyType.INVALID_SYNTAX, error.message);
+  }
+}
+
+function refused(type: number): RefusedError {
+  return new RefusedError(type, 'IKE_SA_INIT');
+}
+
+/** RFC 7296 2.6: the cookie goes first, everything else stays as it was. */
+function takeCookie(attempt: Attempt, cookie: Uint8Array): 'again' | 'stale' | IkeError {
+  if (attempt.cookie !== undefined && equalBytes(attempt.cookie, cookie)) return 'stale';
+  if (cookie.length < 1 || cookie.length > 64 || attempt.cookies++ === MAX_RETRIES) {
+    return refused(NotifyType.COOKIE);
+  }
+  attempt.cookie = cookie;
+  return 'again';
+}
+
+/** RFC 7296 1.2, 2.7: the group that is asked for, if it was offered, with all of the proposals again. */
+function takeGroup(
+  sa: SaContext,
+  config: InitiatorConfig,
+  attempt: Attempt,
+  data: Uint8Array,
+): 'again' | 'stale' | IkeError {
+  const method = data.length === 2 ? (data[0] << 8) | data[1] : undefined;
+  if (method === attempt.keyExchange.method) return 'stale';
+  const isOffered = method !== undefined && offeredMethods(config.ikeProposals).includes(method);
+  if (!isOffered || attempt.groups++ === MAX_RETRIES) return refused(NotifyType.INVALID_KE_PAYLOAD);
+  attempt.keyExchange.destroy();
+  attempt.keyExchange = sa.crypto.keyExchange(method);
+  return 'again';
+}
+
+/** @throws ProtocolError, InvalidKeyExchange if it does not answer our request */
+function accept(
+  sa: SaContext,
+  config: InitiatorConfig,
+  { keyExchange, nonce }: Attempt,
+  request: Uint8Array,
+  { header, payloads, bytes }: Message,
+): void {
+  const suite = ikeSuite(
+    verifyAnswer(config.ikeProposals, payloadOf(payloads, 'SA').proposals, ProtocolId.IKE),
+  );
+  const ke = payloadOf(payloads, 'KE');
+  if (suite.keyExchange !== keyExchange.method || ke.method !== keyExchange.method) {
+    throw syntax('the peer answered with another key exchange method than we used');
+  }
+  if (header.spiR.every((octet) => octet === 0)) throw syntax('the peer accepted without an SPI');
+  const nonceR = checkedNonce(payloads, suite);
+  const spis = { spiI: header.spiI, spiR: header.spiR };
+  sa.negotiated = negotiate(sa, keyExchange, ke.data, {
+    ...spis,
+    nonceI: nonce,
+    nonceR,
+    suite,
+    request,
+    response: bytes,
+    peerHashes: peerHashes(payloads),
+  });
+  if (config.natDetection && !sa.origin.encapsulated && hasNatDetection(payloads)) {
+    if (passedNat(sa.crypto, spis, payloads, sa.origin)) sa.origin = traversalOrigin(sa.origin);
+  }
+}
+
+/** The responder's answer; `refused` says why there is no IKE SA. */
+export interface InitAnswer {
+  readonly response: Uint8Array;
+  readonly refused?: ProtocolError;
+}
+
+/**
+ * The responder's part. Sets `sa.negotiated` unless it refuses, with an error notify and an SPI of zero (RFC 7296 2.6).
+ * @throws ProtocolError for a request that is not to be answered
+ */
+export function answerIkeSaInit(sa: SaContext, config: ResponderConfig, request: Message): InitAnswer {
+  const { payloads, header } = request;
+  checkRules(ExchangeType.IKE_SA_INIT, false, payloads);
+  const offered = payloadOf(payloads, 'SA').proposals;
+  const chosen = chooseProposal(config.ikeProposals, offered, ProtocolId.IKE);
+  if (chosen === undefined) {
+    const message = 'the initiator offers no IKE proposal that is acceptable here';
+    return refuse(sa, request, new ProtocolError(NotifyType.NO_PROPOSAL_CHOSEN, message));
+  }
+  const suite = ikeSuite(chosen);
+  const ke = payloadOf(payloads, 'KE');
+  if (ke.method !== suite.keyExchange) {
+    const message = `the initiator used key exchange method ${ke.method}, not ${suite.keyExchange}`;
+    const group = Uint8Array.of(suite.keyExchange >> 8, suite.keyExchange & 255);
+    return refuse(sa, request, new ProtocolError(NotifyType.INVALID_KE_PAYLOAD, message, group));
+  }
+  const nonceI = checkedNonce(payloads, suite);
+  const nonceR = sa.crypto.random(NONCE_LENGTH);
+  const spis = { spiI: header.spiI, spiR: sa.localSpi };
+  const hashes = peerHashes(payloads);
+  const keyExchange = sa.crypto.keyExchange(suite.keyExchange);
+  try {
+    const response = encodePlain(headerFields(sa, spis, ExchangeType.IKE_SA_INIT, 0, true), [
+      { kind: 'SA', proposals: [{ ...chosen, protocol: ProtocolId.IKE, spi: NO_SPI }] },
+      { kind: 'KE', method: suite.keyExchange, data: keyExchange.publicValue },
+      { kind: 'NONCE', data: nonceR },
+      ...(hashes === undefined ? [] : [hashAlgorithmsNotify()]),
+      ...(hasNatDetection(payloads) ? natDetectionNotifies(sa.crypto, spis, sa.origin) : []),
+    ]);
+    sa.negotiated = negotiate(sa, keyExchange, ke.data, {
+      ...spis,
+      nonceI,
+      nonceR,
+      suite,
+      request: request.bytes,
+      response,
+      peerHashes: hashes,
+    });
+    return { response };
+  } catch (error) {
+    // RFC 6989 2.5: a value that fails its tests ends it; nobody has proved anything, so there is no answer.
+    if (error instanceof InvalidKeyExchange) throw syntax(error.message);
+    throw error;
+  } finally {
+    keyExchange.destroy();
+  }
+}
+
+function refuse(sa: SaContext, { header }: Message, error: ProtocolError): InitAnswer {
+  const spis = { spiI: header.spiI, spiR: SPI_UNKNOWN };
+  const fields = headerFields(sa, spis, ExchangeType.IKE_SA_INIT, 0, true);
+  return { response: encodePlain(fields, [notify(error.notify, error.data)]), refused: error };
+}
+
+/** @throws InvalidKeyExchange */
+function negotiate(
+  sa: SaContext,
+  keyExchange: KeyExchange,
+  peerValue: Uint8Array,
+  agreed: Omit<Negotiated, 'keys'>,
+): Negotiated {
+  const secret = keyExchange.agree(peerValue);
+  const skeyseed = initialSkeyseed(sa.crypto, agreed.suite.prf, agreed, secret);
+  const keys = deriveIkeKeys(sa.crypto, agreed.suite, agreed, skeyseed);
+  zero(secret, skeyseed);
+  return { ...agreed, keys };
+}
+
+/** RFC 7296 2.10. @throws ProtocolError */
+function checkedNonce(payloads: readonly Payload[], suite: IkeSuite): Uint8Array {
+  const { data } = payloadOf(payloads, 'NONCE');
+  if (data.length < prfOf(suite.prf).outputLength / 2) {
+    throw syntax(`a nonce of ${data.length} octets is shorter than half of the PRF's key`);
+  }
+  return data;
+}
+
+function peerHashes(payloads: readonly Payload[]): ReadonlySet<number> | undefined {
+  const found = findNotify(payloads, NotifyType.SIGNATURE_HASH_ALGORITHMS);
+  return found && decodeHashAlgorithms(found.data);
+}
+
+/** The key exchange methods of the proposals, in order. */
+function offeredMethods(proposals: readonly Proposal[]): number[] {
+  return proposals.flatMap(({ transforms }) =>
+    transforms.filter(({ type }) => type === TransformType.KE).map(({ id }) => id),
+  );
+}
+
+function syntax(message: string): ProtocolError {
+  return new ProtocolError(NotifyType.INVALID_SYNTAX, message);
+}

@@ -1,0 +1,57 @@
+import { ExchangeType, NotifyType, nameOf } from './constants.ts';
+import { ProtocolError } from './errors.ts';
+import { isErrorNotify, type Payload } from './payload/index.ts';
+
+/** How many payloads of each kind a message has: [at least, at most]; of kinds not named, none. */
+type Rules = Readonly<Partial<Record<Payload['kind'], readonly [number, number]>>>;
+
+/** Notifies, vendor IDs and payloads that we do not interpret, which may be in any message. */
+const ANYWHERE: Rules = { NOTIFY: [0, 40], VENDOR_ID: [0, 20], UNKNOWN: [0, 20] };
+
+// RFC 7296 1.2, 1.3, 1.4, 3.6 and appendix C.
+const CHILD: Rules = { SA: [1, 1], TSi: [1, 1], TSr: [1, 1] };
+const CERTIFICATES: Rules = { CERT: [0, 10], CERTREQ: [0, 10] };
+const CREATE_CHILD: Rules = { ...ANYWHERE, SA: [1, 1], NONCE: [1, 1], KE: [0, 1], TSi: [0, 1], TSr: [0, 1] };
+const INFORMATIONAL: Rules = { ...ANYWHERE, DELETE: [0, 20], CP: [0, 1] };
+
+const RULES: Readonly<Record<number, { readonly request: Rules; readonly response: Rules }>> = {
+  [ExchangeType.IKE_SA_INIT]: {
+    request: { ...ANYWHERE, SA: [1, 1], KE: [1, 1], NONCE: [1, 1] },
+    response: { ...ANYWHERE, SA: [1, 1], KE: [1, 1], NONCE: [1, 1], CERTREQ: [0, 10] },
+  },
+  [ExchangeType.IKE_AUTH]: {
+    request: { ...ANYWHERE, ...CERTIFICATES, IDi: [1, 1], IDr: [0, 1], AUTH: [1, 1], CP: [0, 1], ...CHILD },
+    response: { ...ANYWHERE, ...CERTIFICATES, IDr: [1, 1], AUTH: [1, 1], CP: [0, 1], ...CHILD },
+  },
+  [ExchangeType.CREATE_CHILD_SA]: { request: CREATE_CHILD, response: CREATE_CHILD },
+  [ExchangeType.INFORMATIONAL]: { request: INFORMATIONAL, response: INFORMATIONAL },
+};
+
+/**
+ * Checks which payloads a message has, and how many. A response with an error notify, or with a COOKIE (RFC 7296 2.6),
+ * need not have the others.
+ * @throws ProtocolError INVALID_SYNTAX
+ */
+export function checkRules(exchange: number, isResponse: boolean, payloads: readonly Payload[]): void {
+  const what = `${nameOf(ExchangeType, exchange)} ${isResponse ? 'response' : 'request'}`;
+  const rules = RULES[exchange]?.[isResponse ? 'response' : 'request'];
+  if (rules === undefined) throw new ProtocolError(NotifyType.INVALID_SYNTAX, `${what}: unknown exchange`);
+  const counts: Partial<Record<Payload['kind'], number>> = {};
+  for (const { kind } of payloads) counts[kind] = (counts[kind] ?? 0) + 1;
+  const fail = (kind: string, count: number): never => {
+    throw new ProtocolError(NotifyType.INVALID_SYNTAX, `${what}: ${count} ${kind} payloads`);
+  };
+  for (const [kind, count] of Object.entries(counts)) {
+    const most = rules[kind as Payload['kind']]?.[1] ?? 0;
+    if (count > most) fail(kind, count);
+  }
+  if (isResponse && payloads.some(refuses)) return;
+  for (const [kind, [least]] of Object.entries(rules)) {
+    const count = counts[kind as Payload['kind']] ?? 0;
+    if (count < least) fail(kind, count);
+  }
+}
+
+function refuses(payload: Payload): boolean {
+  return payload.kind === 'NOTIFY' && (isErrorNotify(payload) || payload.type === NotifyType.COOKIE);
+}

@@ -1,0 +1,79 @@
+import type { CryptoProvider } from '../crypto/provider.ts';
+import type { Origin } from '../link/link.ts';
+import type { SaOperation } from '../link/sa-store.ts';
+import type { ChildSa } from './child-sa.ts';
+import type { ResponderProfile } from './config.ts';
+import type { AuthInputs } from './auth.ts';
+import type { HeaderFields } from './header.ts';
+import type { IkeKeys } from './key-schedule.ts';
+import type { IkeEvent, Peer } from './output.ts';
+import type { IkeSuite } from './proposal.ts';
+
+/** The original roles of an IKE SA (RFC 7296 2.2). */
+export type Role = 'initiator' | 'responder';
+
+/** What IKE_SA_INIT leaves behind for everything after it. */
+export interface Negotiated {
+  readonly spiI: Uint8Array;
+  readonly spiR: Uint8Array;
+  readonly nonceI: Uint8Array;
+  readonly nonceR: Uint8Array;
+  readonly suite: IkeSuite;
+  readonly keys: IkeKeys;
+  /** The last IKE_SA_INIT request and its response, whole: AUTH covers them (RFC 7296 2.15). */
+  readonly request: Uint8Array;
+  readonly response: Uint8Array;
+  /** The peer's SIGNATURE_HASH_ALGORITHMS; undefined if it sent none. */
+  readonly peerHashes: ReadonlySet<number> | undefined;
+}
+
+/** What the procedures of one IKE SA share; the IKE SA itself runs them and owns the message stream. */
+export interface SaContext {
+  readonly role: Role;
+  readonly crypto: CryptoProvider;
+  /** Our own SPI, and the peer's: zeros while the initiator does not know it. */
+  readonly localSpi: Uint8Array;
+  negotiated: Negotiated | undefined;
+  /** Where requests and ESP go. */
+  origin: Origin;
+  /** The peer is authenticated, and accepted. */
+  established: boolean;
+  /** The responder's profile, once the peer matches it. */
+  profile: ResponderProfile | undefined;
+  /** What address leases are keyed on (RFC 7296 2.19). */
+  readonly owner: object;
+  /** By our SPI. */
+  readonly children: Map<number, ChildSa>;
+  /** How many Child SAs there have been: the next one's number. */
+  childCount: number;
+  emit(event: IkeEvent): void;
+  /** An operation whose result nobody waits for. */
+  submit(operation: SaOperation): void;
+}
+
+/** The header of an IKE_SA_INIT message from us; SPIr is still zero in a request. */
+export function headerFields(
+  sa: SaContext,
+  spis: { readonly spiI: Uint8Array; readonly spiR: Uint8Array },
+  exchangeType: number,
+  messageId: number,
+  response: boolean,
+): HeaderFields {
+  const { spiI, spiR } = spis;
+  return { spiI, spiR, exchangeType, messageId, flags: { initiator: sa.role === 'initiator', response } };
+}
+
+/** What the AUTH payload of `side` covers; `idBody` is its ID payload's (RFC 7296 2.15). */
+export function authInputs(sa: SaContext, side: Role, idBody: Uint8Array): AuthInputs {
+  const { suite, keys, request, response, nonceI, nonceR } = sa.negotiated!;
+  const common = { crypto: sa.crypto, prf: suite.prf, idBody };
+  return side === 'initiator'
+    ? { ...common, message: request, nonce: nonceR, skP: keys.skPi }
+    : { ...common, message: response, nonce: nonceI, skP: keys.skPr };
+}
+
+/** The peer is authenticated: from now on its requests count. */
+export function establish(sa: SaContext, peer: Peer): void {
+  sa.established = true;
+  sa.emit({ type: 'established', peer });
+}

@@ -1,0 +1,81 @@
+import type { Millis } from '../link/clock.ts';
+import { equalBytes } from '../wire/bytes.ts';
+import type { RetransmissionSchedule } from './config.ts';
+import { LocalError } from './errors.ts';
+import { RetransmissionTimer } from './timers.ts';
+
+const MAX_MESSAGE_ID = 0xffff_ffff;
+
+/** A request of ours that has no response yet: its octets, which are sent again unchanged (RFC 7296 2.1). */
+interface OutstandingRequest {
+  readonly message: Uint8Array;
+  readonly timer: RetransmissionTimer;
+}
+
+/** Our requests: a window of one (RFC 7296 2.3), numbered from 0 up. */
+export class OutgoingWindow {
+  readonly #schedule: RetransmissionSchedule;
+  #messageId = 0;
+  #outstanding: OutstandingRequest | undefined;
+
+  constructor(schedule: RetransmissionSchedule) {
+    this.#schedule = schedule;
+  }
+
+  /** The ID of the outstanding request, or else of the next one. @throws LocalError instead of wrapping (RFC 7296 2.2) */
+  get messageId(): number {
+    if (this.#messageId > MAX_MESSAGE_ID) throw new LocalError('the IKE SA has used up its message IDs');
+    return this.#messageId;
+  }
+
+  get outstanding(): OutstandingRequest | undefined {
+    return this.#outstanding;
+  }
+
+  /** Opens the window, or, with an IKE_SA_INIT request that is made anew, keeps it open (RFC 7296 2.6). */
+  send(message: Uint8Array, now: Millis): void {
+    this.#outstanding = { message, timer: new RetransmissionTimer(this.#schedule, now) };
+  }
+
+  /** Closes it: the response has arrived. */
+  complete(): void {
+    this.#outstanding = undefined;
+    this.#messageId++;
+  }
+}
+
+/** What a request of the peer's is to its window. */
+type Arrival =
+  | { readonly kind: 'new' }
+  /** The last request again, octet for octet; `response` is undefined while it is still being worked on. */
+  | { readonly kind: 'repeated'; readonly response: Uint8Array | undefined }
+  | { readonly kind: 'outside' };
+
+/** The peer's requests: a window of one, and the last response, kept to be sent again (RFC 7296 2.1). */
+export class IncomingWindow {
+  #expected = 0;
+  #last: { readonly request: Uint8Array; response: Uint8Array | undefined } | undefined;
+
+  /** Looks up a request that nothing has been verified of yet; changes nothing. */
+  classify(messageId: number, message: Uint8Array): Arrival {
+    const last = this.#last;
+    if (messageId === this.#expected && (last === undefined || last.response !== undefined)) {
+      return { kind: 'new' };
+    }
+    if (last !== undefined && messageId === this.#expected - 1 && equalBytes(last.request, message)) {
+      return { kind: 'repeated', response: last.response };
+    }
+    return { kind: 'outside' };
+  }
+
+  /** Takes a new request, which is now known to be the peer's. */
+  accept(request: Uint8Array): void {
+    this.#expected++;
+    this.#last = { request, response: undefined };
+  }
+
+  /** Remembers the response to the accepted request. */
+  answer(response: Uint8Array): void {
+    if (this.#last !== undefined) this.#last.response = response;
+  }
+}

@@ -1,0 +1,46 @@
+import { createRequire } from 'node:module';
+import { familyOf } from '../wire/address.ts';
+import { openCapture } from './capture.ts';
+import { type Koffi, Libc } from './libc.ts';
+import type { Native } from './native.ts';
+import { withinNetworkNamespace } from './network-namespace.ts';
+import { NativeRawEsp } from './raw-esp.ts';
+import { openPingSocket, openRawEspFd, openUdp } from './sockets.ts';
+import { openTun } from './tun.ts';
+
+/** The native interface, or why there is none on this machine. */
+export type LoadedNative = { readonly native: Native } | { readonly unavailable: string };
+
+let loaded: LoadedNative | undefined;
+
+/** Loads koffi, which is an optional dependency, at the first call. */
+export function loadNative(): LoadedNative {
+  loaded ??= load();
+  return loaded;
+}
+
+function load(): LoadedNative {
+  if (process.platform !== 'linux')
+    return { unavailable: `native I/O needs Linux, this is ${process.platform}` };
+  try {
+    const koffi: Koffi = createRequire(import.meta.url)('koffi');
+    return { native: nativeOf(new Libc(koffi)) };
+  } catch (error) {
+    const [reason] = String(error instanceof Error ? error.message : error).split('\n');
+    return {
+      unavailable: `the optional package koffi cannot be loaded (${reason}); install it: npm install koffi`,
+    };
+  }
+}
+
+function nativeOf(libc: Libc): Native {
+  return {
+    openTun: (name = '') => openTun(libc, name),
+    openRawEsp: (local) => new NativeRawEsp(libc, openRawEspFd(libc, local), familyOf(local)),
+    adoptRawEsp: (fd, family) => new NativeRawEsp(libc, fd, family),
+    openUdp: (local, port) => openUdp(libc, local, port),
+    openCapture: (interfaceName) => openCapture(libc, interfaceName),
+    openPingSocket: (family) => openPingSocket(libc, family),
+    withinNetworkNamespace: (file, action) => withinNetworkNamespace(libc, file, action),
+  };
+}

@@ -1,0 +1,197 @@
+import type { CryptoProvider } from '../crypto/provider.ts';
+import type { IkeConnection } from '../endpoint/connection.ts';
+import { Endpoint } from '../endpoint/endpoint.ts';
+import { tunnelMtu } from '../esp/overhead.ts';
+import type { RetransmissionSchedule } from '../ike/config.ts';
+import type { Clock } from '../link/clock.ts';
+import type { Link } from '../link/link.ts';
+import type { AssignedAddresses, BackendFactory, Tunnel } from '../link/sa-store.ts';
+import { type Address, type Family, familyOf } from '../wire/address.ts';
+import { TelescopeError } from './errors.ts';
+import { watchLiveness } from './liveness.ts';
+import { assignedAddress, buildSchedule, hopConfig } from './profile.ts';
+import { addressOf, type RelayTarget } from './relay-target.ts';
+import { TunnelLink } from './tunnel-link.ts';
+
+/** The inner MTU of every telescope: one figure for the whole network, because a personal one is a fingerprint. */
+export const INNER_MTU = 1280;
+
+export interface TelescopeOptions {
+  readonly crypto: CryptoProvider;
+  readonly backend: BackendFactory;
+  readonly clock: Clock;
+  /** Family of the addresses that relays assign; one for the whole network. Default 4. */
+  readonly family?: Family;
+  /** RFC 3948 at the first hop; deeper hops never encapsulate in UDP (K28). Default false. */
+  readonly encapsulated?: boolean;
+  /** The smallest ceiling that a telescope may have. Default `INNER_MTU`. */
+  readonly innerMtu?: number;
+  readonly retransmission?: RetransmissionSchedule;
+  readonly signal?: AbortSignal;
+  /** Called before and after each hop is built. */
+  onExtending?(hop: number, relay: RelayTarget): void;
+  onHop?(hop: Hop): void;
+}
+
+/** One hop that has been built. */
+export interface Hop {
+  readonly relay: RelayTarget;
+  /** The address that its IKE and ESP were sent from: the client's own at the first hop, then the one assigned before. */
+  readonly source: Address;
+  readonly assigned: AssignedAddresses;
+  /** The largest packet that the tunnel carries, in octets: its ceiling. */
+  readonly mtu: number;
+  /** Request/response pairs that the set-up took. */
+  readonly roundTrips: number;
+  readonly milliseconds: number;
+  readonly tunnel: Tunnel;
+  readonly connection: IkeConnection;
+  /** The tunnel as the link of the next hop. */
+  readonly link: Link;
+  /** Deletes the hop's IKE SA and detaches from the link below. */
+  close(): Promise<void>;
+}
+
+/**
+ * Extends over `link`: IKE_SA_INIT and IKE_AUTH with `relay` from the link's address, then the tunnel from the address
+ * that the relay assigned. The same code for the first hop and the seventh (K12).
+ * @throws IkeError, LinkError; nothing is left installed then
+ */
+export async function extend(
+  link: Link,
+  relay: RelayTarget,
+  at: { readonly address: Address; readonly first: boolean },
+  options: TelescopeOptions,
+): Promise<Hop> {
+  const { crypto, backend, clock, family = 4, encapsulated = false } = options;
+  const retransmission = options.retransmission ?? buildSchedule;
+  const started = clock.now();
+  const to = link.origin(at.address, at.first && encapsulated);
+  const endpoint = await Endpoint.open({ link, backend, crypto, clock });
+  try {
+    const config = hopConfig(relay, { crypto, family, first: at.first, retransmission });
+    const connection = await endpoint.connect(config, to, options.signal);
+    const { info, tunnel } = connection.child!;
+    const assigned = info.assigned!;
+    const mtu = tunnelMtu(info.suite, link.mtu, familyOf(at.address), connection.encapsulated);
+    const next = assignedAddress({ tsI: [], tsR: [], assigned }, family)!;
+    return {
+      relay,
+      source: to.localAddress,
+      assigned,
+      mtu,
+      roundTrips: connection.roundTrips,
+      milliseconds: clock.now() - started,
+      tunnel,
+      connection,
+      link: new TunnelLink(tunnel, next, Math.min(mtu, relay.overlayMtu)),
+      close: () => endpoint.close(),
+    };
+  } catch (error) {
+    await endpoint.close();
+    throw error;
+  }
+}
+
+/** A chain of tunnels to an exit. */
+export class Telescope {
+  readonly hops: readonly Hop[];
+  /** Resolves when it has ended: undefined after `close()`, else why. */
+  readonly closed: Promise<TelescopeError | undefined>;
+  #finish!: (error: TelescopeError | undefined) => void;
+  #closing: Promise<void> | undefined;
+
+  constructor(hops: readonly Hop[], clock: Clock, random: (length: number) => Uint8Array) {
+    this.hops = hops;
+    this.closed = new Promise((resolve) => {
+      this.#finish = resolve;
+    });
+    const stop = watchLiveness(hops, clock, random, (error) => {
+      this.#finish(error);
+      void this.close();
+    });
+    void this.closed.then(stop);
+  }
+
+  /** The innermost tunnel: its packets enter and leave at the exit. */
+  get tunnel(): Tunnel {
+    return this.hops[this.hops.length - 1].tunnel;
+  }
+
+  /** What the exit assigned: the source address of packets for `tunnel`. */
+  get assigned(): AssignedAddresses {
+    return this.hops[this.hops.length - 1].assigned;
+  }
+
+  /** Closes hop by hop, innermost first, each Delete still travelling through the outer tunnels. */
+  close(): Promise<void> {
+    this.#finish(undefined);
+    this.#closing ??= closeInnermostFirst(this.hops);
+    return this.#closing;
+  }
+}
+
+/**
+ * Builds a telescope over `link` through `path`, the entry first.
+ * @throws TelescopeError naming the hop; every hop built before it has been closed, innermost first
+ */
+export async function openTelescope(
+  link: Link,
+  path: readonly RelayTarget[],
+  options: TelescopeOptions,
+): Promise<Telescope> {
+  if (path.length === 0) throw new RangeError('a path needs at least one relay');
+  const hops: Hop[] = [];
+  try {
+    let under = link;
+    for (const [index, relay] of path.entries()) {
+      options.onExtending?.(index + 1, relay);
+      const hop = await extendNamed(under, relay, index, options);
+      hops.push(hop);
+      options.onHop?.(hop);
+      under = hop.link;
+    }
+    requireMtu(hops, options.innerMtu ?? INNER_MTU);
+    return new Telescope(hops, options.clock, options.crypto.random);
+  } catch (error) {
+    await closeInnermostFirst(hops);
+    throw error;
+  }
+}
+
+async function extendNamed(
+  link: Link,
+  relay: RelayTarget,
+  index: number,
+  options: TelescopeOptions,
+): Promise<Hop> {
+  try {
+    const family = options.family ?? 4;
+    const first = index === 0;
+    const address = first ? (addressOf(relay, 4) ?? addressOf(relay, 6)) : addressOf(relay, family);
+    if (address === undefined) {
+      throw new RangeError(
+        `the relay has no IPv${family} address, and the hop before it assigns IPv${family} ones`,
+      );
+    }
+    return await extend(link, relay, { address, first }, options);
+  } catch (error) {
+    options.signal?.throwIfAborted();
+    throw new TelescopeError(index + 1, relay.name, 'extending to the relay', error);
+  }
+}
+
+function requireMtu(hops: readonly Hop[], innerMtu: number): void {
+  const last = hops[hops.length - 1];
+  if (last.mtu >= innerMtu) return;
+  throw new TelescopeError(
+    hops.length,
+    last.relay.name,
+    'checking the MTU',
+    `the path carries packets of at most ${last.mtu} octets, the telescope needs ${innerMtu}; use fewer hops or a link with a larger MTU`,
+  );
+}
+
+async function closeInnermostFirst(hops: readonly Hop[]): Promise<void> {
+  for (const hop of [...hops].reverse()) await hop.close();
+}

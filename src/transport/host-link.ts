@@ -1,0 +1,178 @@
+import type { RemoteInfo } from 'node:dgram';
+import { type Attachment, type Link, LinkError, type LinkHandlers, type Origin } from '../link/link.ts';
+import { packetBytes, packetFrom } from '../link/packet.ts';
+import type { Native, RawEspSocket } from '../native/native.ts';
+import { type Address, familyOf } from '../wire/address.ts';
+import { concat } from '../wire/bytes.ts';
+import { openUdpSocket, type UdpSocket } from './udp-socket.ts';
+
+/** RFC 3948 2.2: four zero octets where ESP has its SPI. */
+const NON_ESP_MARKER = new Uint8Array(4);
+
+/** RFC 3948 2.3. */
+const NAT_KEEPALIVE = 0xff;
+
+/** Sockets that a process in another network namespace has opened and this one inherited, as file descriptors. */
+export interface InheritedSockets {
+  readonly ike: number;
+  readonly encapsulated: number;
+  /** Not needed by a link that is `encapsulatedOnly`. */
+  readonly rawEsp?: number;
+}
+
+export interface HostLinkOptions {
+  /** Default 'host'. */
+  readonly id?: string;
+  /** Our address: every packet comes from it. */
+  readonly address: Address;
+  /** The largest IP packet that the network carries (`interfaceMtu`). */
+  readonly mtu: number;
+  /** For plain ESP; not needed by a link that is `encapsulatedOnly`. */
+  readonly native?: Native;
+  /** Our UDP ports, default 500 and 4500; 0 is the kernel's choice. */
+  readonly ikePort?: number;
+  readonly encapsulatedPort?: number;
+  /** The ports of peers that we address first, default 500 and 4500. */
+  readonly peerIkePort?: number;
+  readonly peerEncapsulatedPort?: number;
+  /** No plain ESP (no koffi, or no CAP_NET_RAW): peers are to be made to use UDP. */
+  readonly encapsulatedOnly?: boolean;
+  readonly sockets?: InheritedSockets;
+}
+
+/** What a host link has lost or ignored, in datagrams or packets. */
+export interface HostLinkCounters {
+  /** The system refused to send: too big, no route, no buffer. */
+  sendFailures: number;
+  /** RFC 3948 keepalives received. */
+  keepalives: number;
+  /** Datagrams too short to be anything. */
+  malformed: number;
+}
+
+/** The host's network as a Link: UDP on two ports, and IP protocol 50. */
+export class HostLink implements Link {
+  readonly id: string;
+  readonly mtu: number;
+  readonly encapsulatedOnly: boolean;
+  readonly counters: Readonly<HostLinkCounters>;
+  readonly #options: HostLinkOptions;
+  /** Bound ports, once attached. */
+  readonly #ports: { ike: number; encapsulated: number };
+  readonly #counters: HostLinkCounters = { sendFailures: 0, keepalives: 0, malformed: 0 };
+
+  constructor(options: HostLinkOptions) {
+    this.#options = options;
+    this.id = options.id ?? 'host';
+    this.mtu = options.mtu;
+    this.encapsulatedOnly = options.encapsulatedOnly ?? false;
+    this.#ports = { ike: options.ikePort ?? 500, encapsulated: options.encapsulatedPort ?? 4500 };
+    this.counters = this.#counters;
+  }
+
+  origin(address: Address, encapsulated: boolean): Origin {
+    const { peerIkePort = 500, peerEncapsulatedPort = 4500 } = this.#options;
+    const port = encapsulated ? peerEncapsulatedPort : peerIkePort;
+    return this.#received(
+      address,
+      port,
+      encapsulated ? this.#ports.encapsulated : this.#ports.ike,
+      encapsulated,
+    );
+  }
+
+  async attach(handlers: LinkHandlers): Promise<Attachment> {
+    const { address, sockets } = this.#options;
+    const opened: { close(): unknown }[] = [];
+    const close = async () => {
+      await Promise.all(opened.splice(0).map((socket) => socket.close()));
+    };
+    try {
+      const ike = await openUdpSocket(
+        { address, port: this.#ports.ike, fd: sockets?.ike },
+        (message, source) =>
+          handlers.ike(plainBytes(message), this.#received(source.address, source.port, ike.port, false)),
+      );
+      opened.push(ike);
+      const encapsulated = await openUdpSocket(
+        { address, port: this.#ports.encapsulated, fd: sockets?.encapsulated },
+        (datagram, source) =>
+          this.#receiveEncapsulated(plainBytes(datagram), source, encapsulated.port, handlers),
+      );
+      opened.push(encapsulated);
+      this.#ports.ike = ike.port;
+      this.#ports.encapsulated = encapsulated.port;
+      const raw = this.encapsulatedOnly ? undefined : this.#openRawEsp();
+      if (raw !== undefined) opened.push(raw);
+      raw?.start((packets, source) => handlers.esp(packets, this.#received(source, 0, 0, false)));
+      return {
+        sendIke: (message, to) =>
+          to.encapsulated
+            ? this.#send(encapsulated, concat(NON_ESP_MARKER, message), to)
+            : this.#send(ike, message, to),
+        sendEsp: (packets, to) => {
+          for (const packet of packets) {
+            if (to.encapsulated) this.#send(encapsulated, packetBytes(packet), to);
+            else if (!raw?.send(packet, to.address)) this.#counters.sendFailures++;
+          }
+        },
+        close,
+      };
+    } catch (error) {
+      await close();
+      throw error;
+    }
+  }
+
+  #openRawEsp(): RawEspSocket {
+    const { address, native, sockets } = this.#options;
+    if (native === undefined) {
+      throw new LinkError(
+        'plain ESP (IP protocol 50) needs the optional package koffi; without it use ESP in UDP only',
+      );
+    }
+    try {
+      return sockets?.rawEsp === undefined
+        ? native.openRawEsp(address)
+        : native.adoptRawEsp(sockets.rawEsp, familyOf(address));
+    } catch (error) {
+      throw new LinkError((error as Error).message, { cause: error });
+    }
+  }
+
+  /** RFC 3948 2: a keepalive, IKE behind the non-ESP marker, or ESP. */
+  #receiveEncapsulated(
+    datagram: Uint8Array,
+    source: RemoteInfo,
+    localPort: number,
+    handlers: LinkHandlers,
+  ): void {
+    if (datagram.length === 1 && datagram[0] === NAT_KEEPALIVE) {
+      this.#counters.keepalives++;
+      return;
+    }
+    if (datagram.length <= NON_ESP_MARKER.length) {
+      this.#counters.malformed++;
+      return;
+    }
+    const origin = this.#received(source.address, source.port, localPort, true);
+    const isIke = NON_ESP_MARKER.every((octet, i) => datagram[i] === octet);
+    if (isIke) handlers.ike(datagram.subarray(NON_ESP_MARKER.length), origin);
+    else handlers.esp([packetFrom(datagram)], origin);
+  }
+
+  #received(address: Address, port: number, localPort: number, encapsulated: boolean): Origin {
+    return { linkId: this.id, address, port, localAddress: this.#options.address, localPort, encapsulated };
+  }
+
+  #send(socket: UdpSocket, datagram: Uint8Array, to: Origin): void {
+    socket.send(datagram, to.address, to.port).catch(() => {
+      this.#counters.sendFailures++;
+    });
+  }
+}
+
+/** The same octets as a plain Uint8Array, whose `slice` copies. */
+function plainBytes(bytes: Uint8Array): Uint8Array {
+  return new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}

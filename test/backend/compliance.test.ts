@@ -1,0 +1,199 @@
+import { describe, expect, it } from 'vitest';
+import { dryRun } from '../../src/backend/dry-run.ts';
+import { userSpaceBackend } from '../../src/backend/userspace/backend.ts';
+import { nobleProvider } from '../../src/crypto/noble.ts';
+import { nodeProvider } from '../../src/crypto/node.ts';
+import type { Origin } from '../../src/link/link.ts';
+import { type Packet, packetBytes } from '../../src/link/packet.ts';
+import type { Backend, BackendFactory } from '../../src/link/sa-store.ts';
+import { testPath, testPolicy, testSa, udpPacket } from '../support/sa-parameters.ts';
+
+interface Opened {
+  readonly backend: Backend;
+  readonly sent: { readonly packet: Packet; readonly to: Origin }[];
+  readonly unknown: number[];
+}
+
+function open(factory: BackendFactory): Opened {
+  const sent: Opened['sent'] = [];
+  const unknown: number[] = [];
+  const backend = factory(
+    (packets, to) => void sent.push(...packets.map((packet) => ({ packet, to }))),
+    (spi) => unknown.push(spi),
+  );
+  return { backend, sent, unknown };
+}
+
+async function reserve(backend: Backend): Promise<number> {
+  const [result] = await backend.apply([{ kind: 'reserve', path: testPath() }]);
+  if (!result.ok) throw new Error(result.error);
+  return result.spi;
+}
+
+const backends: [string, () => BackendFactory][] = [
+  ['dry run', () => dryRun().backend],
+  ['user space, node:crypto', () => userSpaceBackend(nodeProvider())],
+  ['user space, noble', () => userSpaceBackend(nobleProvider())],
+];
+
+describe.each(backends)('every backend: %s', (_name, factory) => {
+  it('reserves distinct SPIs outside the reserved range', async () => {
+    const { backend } = open(factory());
+    const spis = new Set<number>();
+    for (let i = 0; i < 500; i++) spis.add(await reserve(backend));
+    expect(spis.size).toBe(500);
+    for (const spi of spis) expect(spi).toBeGreaterThan(255);
+  });
+
+  it('has no tunnel before an SA and after its close', async () => {
+    const { backend } = open(factory());
+    expect(() => backend.tunnel('p')).toThrow(RangeError);
+    const spi = await reserve(backend);
+    const policy = testPolicy('p');
+    await backend.apply([{ kind: 'inbound', sa: testSa(spi, policy) }]);
+    await backend.tunnel('p').close();
+    expect(() => backend.tunnel('p')).toThrow(RangeError);
+  });
+
+  it('refuses a second inbound SA with the same SPI and keeps the first', async () => {
+    const { backend } = open(factory());
+    const spi = await reserve(backend);
+    const [first, second] = await backend.apply([
+      { kind: 'inbound', sa: testSa(spi, testPolicy('p')) },
+      { kind: 'inbound', sa: testSa(spi, testPolicy('q')) },
+    ]);
+    expect(first.ok).toBe(true);
+    expect(second.ok).toBe(false);
+    expect(backend.tunnel('p').policy.id).toBe('p');
+    expect(() => backend.tunnel('q')).toThrow(RangeError);
+  });
+
+  it('removes what is not there without complaint', async () => {
+    const { backend } = open(factory());
+    const results = await backend.apply([
+      { kind: 'remove', direction: 'inbound', spi: 4711, path: testPath() },
+      { kind: 'remove', direction: 'outbound', spi: 4711, path: testPath() },
+    ]);
+    expect(results.every((result) => result.ok)).toBe(true);
+  });
+
+  it('takes 10,000 SAs, and its SPIs are free again when they are removed', async () => {
+    const { backend } = open(factory());
+    const spis: number[] = [];
+    for (let i = 0; i < 5_000; i++) {
+      const spi = await reserve(backend);
+      spis.push(spi);
+      const policy = testPolicy(`p${i}`);
+      const results = await backend.apply([
+        { kind: 'inbound', sa: testSa(spi, policy) },
+        { kind: 'outbound', sa: testSa(100_000 + i, policy) },
+      ]);
+      expect(results.every((result) => result.ok)).toBe(true);
+    }
+    for (let i = 0; i < 5_000; i++) await backend.tunnel(`p${i}`).close();
+    for (const spi of spis) {
+      const [again] = await backend.apply([{ kind: 'inbound', sa: testSa(spi, testPolicy('again')) }]);
+      expect(again.ok).toBe(true);
+    }
+  });
+
+  it('sends nothing without an outbound SA, and nothing after close', async () => {
+    const { backend, sent } = open(factory());
+    const policy = testPolicy('p');
+    await backend.apply([{ kind: 'inbound', sa: testSa(await reserve(backend), policy) }]);
+    const tunnel = backend.tunnel('p');
+    tunnel.send([udpPacket('10.0.0.1', '10.1.0.1', new Uint8Array(10))]);
+    await backend.apply([{ kind: 'outbound', sa: testSa(900, policy) }]);
+    await backend.close();
+    tunnel.send([udpPacket('10.0.0.1', '10.1.0.1', new Uint8Array(10))]);
+    expect(sent).toEqual([]);
+  });
+});
+
+const carrying = backends.slice(1);
+
+describe.each(carrying)('backends that carry packets: %s', (_name, factory) => {
+  /** Two ends with the same keys, `left` sending to `right`. */
+  async function pair() {
+    const left = open(factory());
+    const right = open(factory());
+    const spi = await reserve(right.backend);
+    await left.backend.apply([{ kind: 'outbound', sa: testSa(spi, testPolicy('l')) }]);
+    await right.backend.apply([
+      { kind: 'inbound', sa: testSa(spi, testPolicy('r', '10.1.0.0/24', '10.0.0.0/24')) },
+    ]);
+    const received: Uint8Array[] = [];
+    right.backend.tunnel('r').onPackets((packets) => {
+      for (const packet of packets) received.push(packetBytes(packet).slice());
+    });
+    return { left, right, spi, received };
+  }
+
+  it('carries a packet unchanged and hides it on the way', async () => {
+    const { left, right, received } = await pair();
+    const packet = udpPacket('10.0.0.5', '10.1.0.9', new TextEncoder().encode('attack at dawn'));
+    const clear = packetBytes(packet).slice();
+    left.backend.tunnel('l').send([packet]);
+    expect(left.sent).toHaveLength(1);
+    expect(Buffer.from(packetBytes(left.sent[0].packet)).includes('attack at dawn')).toBe(false);
+    right.backend.receive([left.sent[0].packet], testPath());
+    expect(received).toEqual([clear]);
+  });
+
+  it('drops packets outside the policy on either side', async () => {
+    const { left, right, spi, received } = await pair();
+    left.backend.tunnel('l').send([udpPacket('10.9.0.5', '10.1.0.9', new Uint8Array(4))]);
+    left.backend.tunnel('l').send([udpPacket('10.0.0.5', '10.9.0.9', new Uint8Array(4))]);
+    expect(left.sent).toEqual([]);
+    const rogue = open(factory());
+    await rogue.backend.apply([
+      { kind: 'outbound', sa: testSa(spi, testPolicy('x', '0.0.0.0/0', '0.0.0.0/0')) },
+    ]);
+    rogue.backend.tunnel('x').send([udpPacket('10.9.0.5', '10.1.0.9', new Uint8Array(4))]);
+    rogue.backend.tunnel('x').send([udpPacket('10.0.0.5', '10.2.0.9', new Uint8Array(4))]);
+    right.backend.receive(
+      rogue.sent.map(({ packet }) => packet),
+      testPath(),
+    );
+    expect(received).toEqual([]);
+    expect(right.backend.tunnel('r').counters['outside-policy']).toBe(2);
+  });
+
+  it('reports an unknown SPI and is deaf to octets that are no ESP', async () => {
+    const { right, received } = await pair();
+    const junk = udpPacket('10.0.0.5', '10.1.0.9', new Uint8Array(40));
+    right.backend.receive([junk, { buffer: new Uint8Array(4), start: 0, end: 4 }], testPath());
+    expect(right.unknown).toHaveLength(1);
+    expect(received).toEqual([]);
+  });
+
+  it('keeps apart two overlay peers that offer the same address and port', async () => {
+    const { backend, unknown } = open(factory());
+    const paths = [
+      testPath({ overlayPeer: 'aa', address: '10.5.0.5' }),
+      testPath({ overlayPeer: 'bb', address: '10.5.0.5' }),
+    ];
+    const seen: string[] = [];
+    const senders = [];
+    for (const [index, path] of paths.entries()) {
+      const spi = await reserve(backend);
+      const policy = testPolicy(`p${index}`, '10.1.0.0/24', '10.0.0.0/24');
+      await backend.apply([
+        { kind: 'inbound', sa: testSa(spi, policy, path, index + 1) },
+        { kind: 'outbound', sa: testSa(5_000 + index, policy, path, index + 1) },
+      ]);
+      backend.tunnel(`p${index}`).onPackets((packets) => void seen.push(...packets.map(() => `p${index}`)));
+      const sender = open(factory());
+      await sender.backend.apply([{ kind: 'outbound', sa: testSa(spi, testPolicy('s'), path, index + 1) }]);
+      sender.backend.tunnel('s').send([udpPacket('10.0.0.5', '10.1.0.9', new Uint8Array(4))]);
+      sender.backend.tunnel('s').send([udpPacket('10.0.0.5', '10.1.0.9', new Uint8Array(4))]);
+      senders.push(sender);
+    }
+    backend.receive([senders[0].sent[0].packet], paths[1]);
+    expect(seen).toEqual([]);
+    backend.receive([senders[0].sent[1].packet], paths[0]);
+    backend.receive([senders[1].sent[0].packet], paths[1]);
+    expect(seen).toEqual(['p0', 'p1']);
+    expect(unknown).toEqual([]);
+  });
+});
