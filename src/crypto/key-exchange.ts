@@ -2,14 +2,11 @@ import { drawModpExponent, drawP256Scalar, isModpValue, type RandomSource } from
 import { InvalidKeyExchange, type KeyExchange, UnsupportedAlgorithm } from './provider.ts';
 import { KeyExchangeMethod, zero } from './transforms.ts';
 
-/** What a provider computes for a method. Values have the method's length; what `agree` throws refuses the peer's value. */
-export interface GroupArithmetic {
-  publicValue(secret: Uint8Array): Uint8Array;
-  agree(secret: Uint8Array, peerValue: Uint8Array): Uint8Array;
-}
+/** What a provider computes with one secret. Values have the method's length; what `agree` throws refuses the peer's value. */
+export type KeyPair = Pick<KeyExchange, 'publicValue' | 'agree'>;
 
-/** Arithmetic by key exchange method. */
-export type Groups = Readonly<Record<number, GroupArithmetic>>;
+/** By key exchange method: the key pair of a secret. */
+export type Groups = Readonly<Record<number, (secret: Uint8Array) => KeyPair>>;
 
 /** RFC 7296 3.4: the length of a KE payload's data tells nothing else than what the method fixes. */
 const GROUPS: Readonly<
@@ -49,12 +46,13 @@ export function startKeyExchange(method: number, groups: Groups, random: RandomS
   const group = GROUPS[method];
   if (group === undefined) throw new UnsupportedAlgorithm(`key exchange method ${method} is not supported`);
   const secret = group.draw(random);
-  let destroyed = false;
+  const { publicValue, ...own } = groups[method](secret);
+  let pair: Pick<KeyPair, 'agree'> | undefined = own;
   return {
     method,
-    publicValue: groups[method].publicValue(secret),
+    publicValue,
     agree(peerValue) {
-      if (destroyed) throw new Error('this key exchange was destroyed');
+      if (pair === undefined) throw new Error('this key exchange was destroyed');
       if (peerValue.length !== group.valueLength) {
         throw new InvalidKeyExchange(
           `a ${group.name} value has ${group.valueLength} octets, the peer's has ${peerValue.length}`,
@@ -62,13 +60,13 @@ export function startKeyExchange(method: number, groups: Groups, random: RandomS
       }
       if (!group.accepts(peerValue)) throw refused(group.name);
       try {
-        return groups[method].agree(secret, peerValue);
+        return pair.agree(peerValue);
       } catch (cause) {
         throw refused(group.name, cause);
       }
     },
     destroy() {
-      destroyed = true;
+      pair = undefined;
       zero(secret);
     },
   };

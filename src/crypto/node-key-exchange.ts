@@ -1,64 +1,45 @@
-import {
-  createDiffieHellman,
-  createECDH,
-  createPrivateKey,
-  createPublicKey,
-  type DiffieHellman,
-  diffieHellman,
-  type ECDH,
-  type KeyObject,
-} from 'node:crypto';
+import { createDiffieHellman, createECDH, createPrivateKey, diffieHellman } from 'node:crypto';
 import { concat, fromHex } from '../wire/bytes.ts';
 import { leftPad, MODP_2048_PRIME } from './groups.ts';
-import type { GroupArithmetic, Groups } from './key-exchange.ts';
+import type { Groups, KeyPair } from './key-exchange.ts';
+import { publicKeyFrom, publicValueOf } from './node-public-key.ts';
 import { KeyExchangeMethod, zero } from './transforms.ts';
 
-const modp2048: GroupArithmetic = {
-  publicValue: (secret) => leftPad(modpPair(secret).generateKeys(), 256),
-  agree: (secret, peerValue) => leftPad(modpPair(secret).computeSecret(peerValue), 256),
-};
-
-/** OpenSSL knows this prime and does not test it again: a new object costs little. */
-function modpPair(secret: Uint8Array): DiffieHellman {
+/** OpenSSL knows this prime and does not test it again. */
+function modp2048(secret: Uint8Array): KeyPair {
   const pair = createDiffieHellman(MODP_2048_PRIME, 2);
   pair.setPrivateKey(secret);
-  return pair;
+  return {
+    publicValue: leftPad(pair.generateKeys(), MODP_2048_PRIME.length),
+    agree: (peerValue) => leftPad(pair.computeSecret(peerValue), MODP_2048_PRIME.length),
+  };
 }
 
 /** RFC 5903 7: values are x | y, the shared secret is x. */
-const ecp256: GroupArithmetic = {
-  publicValue: (secret) => new Uint8Array(ecPair(secret).getPublicKey().subarray(1)),
-  agree: (secret, peerValue) =>
-    leftPad(ecPair(secret).computeSecret(concat(Uint8Array.of(4), peerValue)), 32),
-};
-
-function ecPair(secret: Uint8Array): ECDH {
+function ecp256(secret: Uint8Array): KeyPair {
   const pair = createECDH('prime256v1');
   pair.setPrivateKey(secret);
-  return pair;
+  return {
+    publicValue: new Uint8Array(pair.getPublicKey().subarray(1)),
+    agree: (peerValue) => leftPad(pair.computeSecret(concat(Uint8Array.of(4), peerValue)), 32),
+  };
 }
 
+/** PKCS #8 ahead of the 32-octet secret (RFC 8410 7). */
 const X25519_PKCS8 = fromHex('302e020100300506032b656e04220420');
-const X25519_SPKI = fromHex('302a300506032b656e032100');
 
 /** RFC 8031 3. OpenSSL refuses the all-zero result. */
-const curve25519: GroupArithmetic = {
-  publicValue(secret) {
-    const spki = createPublicKey(x25519Private(secret)).export({ format: 'der', type: 'spki' });
-    return new Uint8Array(spki.subarray(X25519_SPKI.length));
-  },
-  agree(secret, peerValue) {
-    const key = concat(X25519_SPKI, peerValue) as Buffer;
-    const publicKey = createPublicKey({ key, format: 'der', type: 'spki' });
-    return new Uint8Array(diffieHellman({ privateKey: x25519Private(secret), publicKey }));
-  },
-};
-
-function x25519Private(secret: Uint8Array): KeyObject {
+function curve25519(secret: Uint8Array): KeyPair {
   const der = concat(X25519_PKCS8, secret);
-  const key = createPrivateKey({ key: der as Buffer, format: 'der', type: 'pkcs8' });
+  const privateKey = createPrivateKey({ key: der as Buffer, format: 'der', type: 'pkcs8' });
   zero(der);
-  return key;
+  return {
+    publicValue: publicValueOf(privateKey),
+    agree(peerValue) {
+      const publicKey = publicKeyFrom('X25519', peerValue);
+      return new Uint8Array(diffieHellman({ privateKey, publicKey }));
+    },
+  };
 }
 
 export const nodeGroups: Groups = {

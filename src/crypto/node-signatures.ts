@@ -1,16 +1,31 @@
-import { createPrivateKey, createPublicKey, type KeyObject, sign, verify } from 'node:crypto';
+import { createPrivateKey, type KeyObject, sign, verify } from 'node:crypto';
 import { concat, fromHex } from '../wire/bytes.ts';
 import type { RandomSource } from './groups.ts';
+import { type Curve, publicKeyFrom, publicValueOf } from './node-public-key.ts';
 import type { SignatureAlgorithm, Signatures, SigningKey } from './provider.ts';
 import { drawSigningSecret, expectSigningSecret } from './signing-secret.ts';
-import { algorithmOfSpki } from './spki.ts';
+import { algorithmOfSpki, decodeSpki, encodeSpki } from './spki.ts';
 import { zero } from './transforms.ts';
 
-/** PKCS #8 (RFC 5208) ahead of the 32-octet secret; the public key is left for OpenSSL to compute. */
-const PKCS8: Readonly<Record<SignatureAlgorithm, Uint8Array>> = {
-  ed25519: fromHex('302e020100300506032b657004220420'),
-  'ecdsa-p256-sha256': fromHex('3041020100301306072a8648ce3d020106082a8648ce3d030107042730250201010420'),
+interface NodeAlgorithm {
+  readonly curve: Curve;
+  /** Ed25519 hashes by itself. */
+  readonly hash: string | null;
+  /** PKCS #8 (RFC 5208) ahead of the 32-octet secret; the public key is left for OpenSSL to compute. */
+  readonly pkcs8: Uint8Array;
+}
+
+const ALGORITHMS: Readonly<Record<SignatureAlgorithm, NodeAlgorithm>> = {
+  ed25519: { curve: 'Ed25519', hash: null, pkcs8: fromHex('302e020100300506032b657004220420') },
+  'ecdsa-p256-sha256': {
+    curve: 'P-256',
+    hash: 'sha256',
+    pkcs8: fromHex('3041020100301306072a8648ce3d020106082a8648ce3d030107042730250201010420'),
+  },
 };
+
+/** Importing a private key takes OpenSSL longer than to sign with it. */
+const privateKeys = new WeakMap<SigningKey, KeyObject>();
 
 export function nodeSignatures(random: RandomSource): Signatures {
   return {
@@ -18,14 +33,16 @@ export function nodeSignatures(random: RandomSource): Signatures {
     generate: (algorithm) => signingKey(algorithm, drawSigningSecret(algorithm, random)),
     fromSecret: signingKey,
     sign(key, message) {
-      const privateKey = privateKeyOf(key.algorithm, key.secret);
-      return new Uint8Array(sign(digestOf(key.algorithm), message, privateKey));
+      const privateKey = privateKeys.get(key) ?? privateKeyOf(key.algorithm, key.secret);
+      privateKeys.set(key, privateKey);
+      return new Uint8Array(sign(ALGORITHMS[key.algorithm].hash, message, privateKey));
     },
     verify(algorithm, publicKey, message, signature) {
-      if (algorithmOfSpki(publicKey) !== algorithm) return false;
+      const value = decodeSpki(algorithm, publicKey);
+      if (value === undefined) return false;
+      const { curve, hash } = ALGORITHMS[algorithm];
       try {
-        const key = createPublicKey({ key: publicKey as Buffer, format: 'der', type: 'spki' });
-        return verify(digestOf(algorithm), message, key, signature);
+        return verify(hash, message, publicKeyFrom(curve, value), signature);
       } catch {
         return false;
       }
@@ -34,19 +51,17 @@ export function nodeSignatures(random: RandomSource): Signatures {
   };
 }
 
-/** Ed25519 hashes by itself. */
-function digestOf(algorithm: SignatureAlgorithm): string | null {
-  return algorithm === 'ed25519' ? null : 'sha256';
-}
-
 function signingKey(algorithm: SignatureAlgorithm, secret: Uint8Array): SigningKey {
   expectSigningSecret(algorithm, secret);
-  const publicKey = createPublicKey(privateKeyOf(algorithm, secret)).export({ format: 'der', type: 'spki' });
-  return { algorithm, secret: secret.slice(), publicKey: new Uint8Array(publicKey) };
+  const privateKey = privateKeyOf(algorithm, secret);
+  const publicKey = encodeSpki(algorithm, publicValueOf(privateKey));
+  const key = { algorithm, secret: secret.slice(), publicKey };
+  privateKeys.set(key, privateKey);
+  return key;
 }
 
 function privateKeyOf(algorithm: SignatureAlgorithm, secret: Uint8Array): KeyObject {
-  const der = concat(PKCS8[algorithm], secret);
+  const der = concat(ALGORITHMS[algorithm].pkcs8, secret);
   const key = createPrivateKey({ key: der as Buffer, format: 'der', type: 'pkcs8' });
   zero(der);
   return key;

@@ -112,9 +112,12 @@ export function keyId(publicKey: Uint8Array, crypto: CryptoProvider): string {
 
 /**
  * The signed descriptor as YAML text, to be handed to clients and to other relays.
- * @throws DescriptorError if the statement would be refused by its readers
+ * @throws DescriptorError if its readers would refuse it
  */
 export function signDescriptor(statement: RelayStatement, key: SigningKey, crypto: CryptoProvider): string {
+  if (key.algorithm !== 'ed25519') {
+    throw new DescriptorError(`a descriptor is signed by an Ed25519 key, this one is ${key.algorithm}`);
+  }
   const unsigned = {
     version: 1 as const,
     name: statement.name,

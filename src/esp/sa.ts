@@ -122,6 +122,8 @@ export class InboundSa {
     const textEnd = end - icvLength;
     const length = textEnd - textStart;
     if (length < alignment || (length & (alignment - 1)) !== 0) return FAILED.malformed;
+    // The ICV covers the SPI: one that is not ours cannot verify.
+    if (readU32(buffer, start) !== this.#transform.spi) return FAILED['bad-icv'];
     const sequence = this.#window.check(readU32(buffer, start + 4));
     if (sequence === undefined) return FAILED.replayed;
     if (!this.#transform.open(buffer, sequence, ivStart, textStart, textEnd, end)) return FAILED['bad-icv'];

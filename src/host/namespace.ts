@@ -20,16 +20,16 @@ export interface NetworkNamespace {
 /** Killed by the kernel when the thread that started it ends. */
 const DIES_WITH_US = ['setpriv', '--pdeathsig', 'KILL', '--'];
 
+/** cat ends when its standard input does, which is when this process has ended, even by SIGKILL. */
+const HOLDER = ['unshare', '--net', '--', ...DIES_WITH_US, 'cat'];
+
 /**
  * Opens a network namespace with only the loopback interface, which is up. Needs CAP_SYS_ADMIN (root, or a user namespace).
  * @throws CommandError
  */
 export async function openNamespace(): Promise<NetworkNamespace> {
-  // cat ends when its standard input does, which is when this process has ended, even by SIGKILL.
-  const holder = spawn('unshare', ['--net', '--', ...DIES_WITH_US, 'cat'], {
-    env: programEnvironment(),
-    stdio: 'pipe',
-  });
+  const [program, ...args] = HOLDER;
+  const holder = spawn(program, args, { env: programEnvironment(), stdio: 'pipe' });
   await holding(holder);
   const pid = holder.pid as number;
   const children = new Set<ChildProcess>();
@@ -84,7 +84,7 @@ function holding(holder: ChildProcess): Promise<void> {
       complaint += text;
     });
     holder.stdin?.on('error', () => {});
-    holder.once('error', (error) => reject(new CommandError(spawnFailure('unshare', error))));
+    holder.once('error', (error) => reject(new CommandError(spawnFailure(HOLDER[0], error))));
     holder.once('close', () =>
       reject(new CommandError(`no network namespace (it needs root or 'unshare -Urn'): ${complaint.trim()}`)),
     );

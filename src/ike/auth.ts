@@ -15,7 +15,9 @@ const HASH_ALGORITHMS = [
 ];
 
 /** DER AlgorithmIdentifiers (RFC 7427 A.3.2, RFC 8420 A.1) and the hash that goes with them (RFC 8420 2). */
-const SIGNATURE: Readonly<Record<SignatureAlgorithm, { readonly identifier: Uint8Array; readonly hash: number }>> = {
+const SIGNATURE: Readonly<
+  Record<SignatureAlgorithm, { readonly identifier: Uint8Array; readonly hash: number }>
+> = {
   ed25519: { identifier: fromHex('300506032b6570'), hash: SignatureHash.IDENTITY },
   'ecdsa-p256-sha256': { identifier: fromHex('300a06082a8648ce3d040302'), hash: SignatureHash.SHA2_256 },
 };
@@ -99,7 +101,9 @@ export function verifyAuth(
     case 'null':
       return method === AuthMethod.NULL && equalConstantTime(data, sharedKeyAuth(inputs.skP, inputs));
     case 'shared-key':
-      return method === AuthMethod.SHARED_KEY && equalConstantTime(data, sharedKeyAuth(remote.secret, inputs));
+      return (
+        method === AuthMethod.SHARED_KEY && equalConstantTime(data, sharedKeyAuth(remote.secret, inputs))
+      );
     case 'signature': {
       const { signatures } = inputs.crypto;
       const algorithm = signatures.algorithmOf(remote.publicKey);

@@ -83,7 +83,13 @@ export function* installChild(
     local: isInitiator ? tsI : tsR,
     remote: isInitiator ? tsR : tsI,
   };
-  const parameters = (spi: number, keys: ProtectionKeys): SaParameters => ({ spi, suite, keys, path, tunnel });
+  const parameters = (spi: number, keys: ProtectionKeys): SaParameters => ({
+    spi,
+    suite,
+    keys,
+    path,
+    tunnel,
+  });
   const inbound = parameters(spiIn, isInitiator ? responderToInitiator : initiatorToResponder);
   const outbound = parameters(spiOut, isInitiator ? initiatorToResponder : responderToInitiator);
   const child: ChildSa = {

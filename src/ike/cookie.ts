@@ -39,7 +39,8 @@ export class CookieJar {
   check(cookie: Uint8Array, claim: CookieClaim, now: Millis): boolean {
     this.#rotate(now);
     const version = cookie[0];
-    if (version === this.#version) return equalConstantTime(cookie, this.#seal(version, this.#current, claim));
+    if (version === this.#version)
+      return equalConstantTime(cookie, this.#seal(version, this.#current, claim));
     if (version !== ((this.#version - 1) & 255) || this.#previous === undefined) return false;
     return equalConstantTime(cookie, this.#seal(version, this.#previous, claim));
   }

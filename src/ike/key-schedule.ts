@@ -97,5 +97,8 @@ export function deriveChildKeys(
 /** Cuts views off the front of `bytes`. */
 function cutter(bytes: Uint8Array): (length: number) => Uint8Array {
   let offset = 0;
-  return (length) => bytes.subarray(offset, (offset += length));
+  return (length) => {
+    offset += length;
+    return bytes.subarray(offset - length, offset);
+  };
 }

@@ -54,7 +54,12 @@ export function traversalOrigin(origin: Origin): Origin {
 }
 
 /** SHA-1(SPIi | SPIr | address | port). */
-function digest(crypto: CryptoProvider, { spiI, spiR }: HeaderSpis, address: Address, port: number): Uint8Array {
+function digest(
+  crypto: CryptoProvider,
+  { spiI, spiR }: HeaderSpis,
+  address: Address,
+  port: number,
+): Uint8Array {
   return crypto.hash('sha1', spiI, spiR, addressBytes(address), Uint8Array.of(port >> 8, port & 255));
 }
 

@@ -2,7 +2,7 @@ import { NotifyType } from './constants.ts';
 import { ProtocolError } from './errors.ts';
 import type { NotifyPayload, Payload } from './payload/index.ts';
 
-type OfKind<K extends Payload['kind']> = Extract<Payload, { readonly kind: K }>;
+type OfKind<K extends Payload['kind']> = Payload & { readonly kind: K };
 
 /** The first payload of a kind; undefined if there is none. */
 export function findPayload<K extends Payload['kind']>(

@@ -19,7 +19,7 @@ export type Effect =
    * The response was not one to go by (it is not authenticated): waits for another to the same request. With `hint` not for
    * the whole schedule, but only for a grace, and then fails with it (RFC 7296 2.21.1).
    */
-  | { readonly kind: 'await-response'; readonly hint?: IkeError }
+  | { readonly kind: 'wait-again'; readonly hint?: IkeError }
   /** Sends a protected request and is resumed with its response. */
   | { readonly kind: 'exchange'; readonly exchangeType: number; readonly payloads: readonly Payload[] }
   /** Has the backend do something and is resumed with the result. */
@@ -39,7 +39,7 @@ export function* initialExchange(request: Uint8Array): Procedure<Message> {
 }
 
 export function* awaitResponse(hint?: IkeError): Procedure<Message> {
-  return (yield hint === undefined ? { kind: 'await-response' } : { kind: 'await-response', hint }) as Message;
+  return (yield hint === undefined ? { kind: 'wait-again' } : { kind: 'wait-again', hint }) as Message;
 }
 
 /** @throws NoAnswerError when the schedule is exhausted, which ends the IKE SA */

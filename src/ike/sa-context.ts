@@ -1,9 +1,9 @@
 import type { CryptoProvider } from '../crypto/provider.ts';
 import type { Origin } from '../link/link.ts';
 import type { SaOperation } from '../link/sa-store.ts';
+import type { AuthInputs } from './auth.ts';
 import type { ChildSa } from './child-sa.ts';
 import type { ResponderProfile } from './config.ts';
-import type { AuthInputs } from './auth.ts';
 import type { HeaderFields } from './header.ts';
 import type { IkeKeys } from './key-schedule.ts';
 import type { IkeEvent, Peer } from './output.ts';

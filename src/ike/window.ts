@@ -8,6 +8,7 @@ const MAX_MESSAGE_ID = 0xffff_ffff;
 
 /** A request of ours that has no response yet: its octets, which are sent again unchanged (RFC 7296 2.1). */
 interface OutstandingRequest {
+  readonly exchangeType: number;
   readonly message: Uint8Array;
   readonly timer: RetransmissionTimer;
 }
@@ -33,8 +34,8 @@ export class OutgoingWindow {
   }
 
   /** Opens the window, or, with an IKE_SA_INIT request that is made anew, keeps it open (RFC 7296 2.6). */
-  send(message: Uint8Array, now: Millis): void {
-    this.#outstanding = { message, timer: new RetransmissionTimer(this.#schedule, now) };
+  send(exchangeType: number, message: Uint8Array, now: Millis): void {
+    this.#outstanding = { exchangeType, message, timer: new RetransmissionTimer(this.#schedule, now) };
   }
 
   /** Closes it: the response has arrived. */

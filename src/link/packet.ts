@@ -1,3 +1,5 @@
+import { IpProtocol, ipHeaderLength, type UdpAddresses, writeIpHeader, writeUdpHeader } from '../wire/ip.ts';
+
 /**
  * Octets that `allocatePacket` keeps free before and after the data, so that every layer of a telescope (up to seven
  * ESP layers over IPv6) is added and removed in place.
@@ -30,4 +32,16 @@ export function packetFrom(bytes: Uint8Array): Packet {
 /** A view of the packet's octets. */
 export function packetBytes(packet: Packet): Uint8Array {
   return packet.buffer.subarray(packet.start, packet.end);
+}
+
+/** A UDP datagram as a whole IP packet, with the constant header that all our packets have. */
+export function udpPacket(message: Uint8Array, addresses: UdpAddresses): Packet {
+  const headerLength = ipHeaderLength(addresses.source.length === 4 ? 4 : 6);
+  const packet = allocatePacket(headerLength + 8 + message.length);
+  const { buffer, start, end } = packet;
+  const udp = start + headerLength;
+  buffer.set(message, udp + 8);
+  writeUdpHeader(buffer, udp, end, addresses);
+  writeIpHeader(buffer, start, { ...addresses, protocol: IpProtocol.UDP }, end - udp);
+  return packet;
 }

@@ -1,7 +1,10 @@
+import { userSpaceBackend } from '../backend/userspace/backend.ts';
+import { defaultProvider } from '../crypto/default.ts';
 import type { CryptoProvider } from '../crypto/provider.ts';
 import type { IkeConnection } from '../endpoint/connection.ts';
 import { Endpoint } from '../endpoint/endpoint.ts';
-import { tunnelMtu } from '../esp/overhead.ts';
+import { systemClock } from '../endpoint/system-clock.ts';
+import { maxInnerPacket } from '../esp/overhead.ts';
 import type { RetransmissionSchedule } from '../ike/config.ts';
 import type { Clock } from '../link/clock.ts';
 import type { Link } from '../link/link.ts';
@@ -17,9 +20,12 @@ import { TunnelLink } from './tunnel-link.ts';
 export const INNER_MTU = 1280;
 
 export interface TelescopeOptions {
-  readonly crypto: CryptoProvider;
-  readonly backend: BackendFactory;
-  readonly clock: Clock;
+  /** Default: node:crypto. */
+  readonly crypto?: CryptoProvider;
+  /** The data plane of every hop. Default: user space. */
+  readonly backend?: BackendFactory;
+  /** Default: the system's. */
+  readonly clock?: Clock;
   /** Family of the addresses that relays assign; one for the whole network. Default 4. */
   readonly family?: Family;
   /** RFC 3948 at the first hop; deeper hops never encapsulate in UDP (K28). Default false. */
@@ -61,9 +67,10 @@ export async function extend(
   link: Link,
   relay: RelayTarget,
   at: { readonly address: Address; readonly first: boolean },
-  options: TelescopeOptions,
+  options: TelescopeOptions = {},
 ): Promise<Hop> {
-  const { crypto, backend, clock, family = 4, encapsulated = false } = options;
+  const { crypto = defaultProvider(), clock = systemClock, family = 4, encapsulated = false } = options;
+  const backend = options.backend ?? userSpaceBackend(crypto);
   const retransmission = options.retransmission ?? buildSchedule;
   const started = clock.now();
   const to = link.origin(at.address, at.first && encapsulated);
@@ -73,7 +80,10 @@ export async function extend(
     const connection = await endpoint.connect(config, to, options.signal);
     const { info, tunnel } = connection.child!;
     const assigned = info.assigned!;
-    const mtu = tunnelMtu(info.suite, link.mtu, familyOf(at.address), connection.encapsulated);
+    const mtu = maxInnerPacket(link.mtu, info.suite, {
+      family: familyOf(at.address),
+      encapsulated: connection.encapsulated,
+    });
     const next = assignedAddress({ tsI: [], tsR: [], assigned }, family)!;
     return {
       relay,
@@ -138,7 +148,7 @@ export class Telescope {
 export async function openTelescope(
   link: Link,
   path: readonly RelayTarget[],
-  options: TelescopeOptions,
+  options: TelescopeOptions = {},
 ): Promise<Telescope> {
   if (path.length === 0) throw new RangeError('a path needs at least one relay');
   const hops: Hop[] = [];
@@ -152,7 +162,7 @@ export async function openTelescope(
       under = hop.link;
     }
     requireMtu(hops, options.innerMtu ?? INNER_MTU);
-    return new Telescope(hops, options.clock, options.crypto.random);
+    return new Telescope(hops, options.clock ?? systemClock, (options.crypto ?? defaultProvider()).random);
   } catch (error) {
     await closeInnermostFirst(hops);
     throw error;
@@ -163,7 +173,7 @@ async function extendNamed(
   link: Link,
   relay: RelayTarget,
   index: number,
-  options: TelescopeOptions,
+  options: TelescopeOptions = {},
 ): Promise<Hop> {
   try {
     const family = options.family ?? 4;

@@ -1,5 +1,5 @@
 import { type Attachment, type Link, LinkError, type LinkHandlers, type Origin } from '../link/link.ts';
-import { allocatePacket, type Packet } from '../link/packet.ts';
+import { type Packet, udpPacket } from '../link/packet.ts';
 import type { Tunnel } from '../link/sa-store.ts';
 import { type Address, addressBytes, addressText, type Family, familyOf } from '../wire/address.ts';
 import { equalBytes } from '../wire/bytes.ts';
@@ -10,7 +10,6 @@ import {
   parseIpHeader,
   parseUdpHeader,
   writeIpHeader,
-  writeUdpHeader,
 } from '../wire/ip.ts';
 
 /** IKE inside a telescope: both ports fixed, never 4500 (K28). */
@@ -101,19 +100,12 @@ export class TunnelLink implements Link {
   }
 
   #sendIke(message: Uint8Array, to: Origin): void {
-    const headerLength = ipHeaderLength(this.#family);
-    const packet = allocatePacket(headerLength + 8 + message.length);
-    const { buffer, start, end } = packet;
-    const udp = start + headerLength;
-    const destination = addressBytes(to.address);
-    buffer.set(message, udp + 8);
-    writeUdpHeader(buffer, udp, end, {
+    const packet = udpPacket(message, {
       source: this.#source,
-      destination,
+      destination: addressBytes(to.address),
       sourcePort: IKE_PORT,
       destinationPort: to.port,
     });
-    writeIpHeader(buffer, start, { source: this.#source, destination, protocol: IpProtocol.UDP }, end - udp);
     this.#tunnel.send([packet]);
   }
 

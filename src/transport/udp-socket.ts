@@ -51,25 +51,6 @@ export async function openUdpSocket(
   }
 }
 
-/** An open socket that a child process may inherit (in `stdio` of spawn); to be closed here once it has. */
-export interface InheritableSocket {
-  readonly fd: number;
-  close(): Promise<void>;
-}
-
-/** Opens a UDP socket for a child process, without koffi (`Native.openUdp` is the other way). @throws LinkError */
-export async function openInheritableUdp(address: Address, port: number): Promise<InheritableSocket> {
-  const socket = DgramAsPromised.createSocket(familyOf(address) === 4 ? 'udp4' : 'udp6');
-  try {
-    await socket.bind({ address, port, exclusive: true });
-  } catch (error) {
-    await socket.close();
-    throw bindError({ address, port }, error as NodeJS.ErrnoException);
-  }
-  const { fd } = (socket.socket as unknown as { _handle: { fd: number } })._handle;
-  return { fd, close: () => socket.close() };
-}
-
 function enlargeReceiveBuffer(socket: SocketAsPromised): void {
   try {
     socket.setRecvBufferSize(RECEIVE_BUFFER); // the kernel gives what net.core.rmem_max allows

@@ -14,7 +14,11 @@ export interface Prefix {
 
 /** @throws RangeError if `text` is not an IPv4 or IPv6 address */
 export function parseAddress(text: string): Address {
-  if (!ipaddr.isValid(text) || (!text.includes(':') && !ipaddr.IPv4.isValidFourPartDecimal(text))) {
+  // Neither abbreviated IPv4 addresses nor IPv6 zones.
+  const isValid = text.includes(':')
+    ? ipaddr.isValid(text) && !text.includes('%')
+    : ipaddr.IPv4.isValidFourPartDecimal(text);
+  if (!isValid) {
     throw new RangeError(`'${text}' is not an IPv4 or IPv6 address`);
   }
   const parsed = ipaddr.parse(text);

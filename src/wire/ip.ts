@@ -142,18 +142,16 @@ export function pseudoHeaderSum(
   return onesComplementSum(destination, 0, destination.length, sum);
 }
 
+/** Both ends of a UDP datagram; addresses are 4 or 16 octets. */
+export interface UdpAddresses {
+  readonly source: Uint8Array;
+  readonly destination: Uint8Array;
+  readonly sourcePort: number;
+  readonly destinationPort: number;
+}
+
 /** Writes an 8-octet UDP header at `start` for `buffer[start+8..end)`, with its checksum. */
-export function writeUdpHeader(
-  buffer: Uint8Array,
-  start: number,
-  end: number,
-  header: {
-    readonly source: Uint8Array;
-    readonly destination: Uint8Array;
-    readonly sourcePort: number;
-    readonly destinationPort: number;
-  },
-): void {
+export function writeUdpHeader(buffer: Uint8Array, start: number, end: number, header: UdpAddresses): void {
   const length = end - start;
   buffer[start] = header.sourcePort >> 8;
   buffer[start + 1] = header.sourcePort & 255;
@@ -184,7 +182,9 @@ export function parseUdpHeader(buffer: Uint8Array, packet: IpHeader): UdpHeader 
   const length = (buffer[start + 4] << 8) | buffer[start + 5];
   if (length < 8 || start + length > packet.end) return undefined;
   const checksum = (buffer[start + 6] << 8) | buffer[start + 7];
-  if (checksum !== 0 || packet.family === 6) {
+  // RFC 8200 8.1: over IPv6 the checksum is not optional.
+  if (checksum === 0 && packet.family === 6) return undefined;
+  if (checksum !== 0) {
     const source = buffer.subarray(packet.source, packet.destination);
     const addressLength = source.length;
     const destination = buffer.subarray(packet.destination, packet.destination + addressLength);

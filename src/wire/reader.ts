@@ -65,7 +65,7 @@ export class Reader {
   }
 
   #take(length: number): number {
-    if (length > this.remaining) {
+    if (length < 0 || length > this.remaining) {
       throw new WireError(
         `${this.#what}: needs ${length} octets at offset ${this.#offset}, has ${this.remaining}`,
       );

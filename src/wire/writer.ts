@@ -15,27 +15,32 @@ export class Writer {
   }
 
   u8(value: number): this {
-    this.#view.setUint8(this.#grow(1), value);
+    const at = this.#grow(1);
+    this.#view.setUint8(at, value);
     return this;
   }
 
   u16(value: number): this {
-    this.#view.setUint16(this.#grow(2), value);
+    const at = this.#grow(2);
+    this.#view.setUint16(at, value);
     return this;
   }
 
   u32(value: number): this {
-    this.#view.setUint32(this.#grow(4), value);
+    const at = this.#grow(4);
+    this.#view.setUint32(at, value);
     return this;
   }
 
   u64(value: bigint): this {
-    this.#view.setBigUint64(this.#grow(8), value);
+    const at = this.#grow(8);
+    this.#view.setBigUint64(at, value);
     return this;
   }
 
   bytes(value: Uint8Array): this {
-    this.#bytes.set(value, this.#grow(value.length));
+    const at = this.#grow(value.length);
+    this.#bytes.set(value, at);
     return this;
   }
 
@@ -50,21 +55,12 @@ export class Writer {
     return this;
   }
 
-  patchU32(offset: number, value: number): this {
-    this.#view.setUint32(offset, value);
-    return this;
-  }
-
-  patchU8(offset: number, value: number): this {
-    this.#view.setUint8(offset, value);
-    return this;
-  }
-
   /** A copy of what was written. */
   finish(): Uint8Array {
     return this.#bytes.slice(0, this.#length);
   }
 
+  /** Makes room, which may replace the buffer: called before the buffer is looked at. Returns where the room starts. */
   #grow(count: number): number {
     const start = this.#length;
     const needed = start + count;

@@ -1,25 +1,41 @@
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 
-let directory: string | undefined;
+const CACHE = resolve('node_modules/.cache/ike-telescope');
+const HOUR = 3_600_000;
 
-/** A directory with the sources compiled to JavaScript as they are now, for processes that tests start. */
+/**
+ * A directory with the sources compiled to JavaScript as they are now, for processes that tests start. Test files share it:
+ * it is named after the content of the sources.
+ */
 export function compiledSources(): string {
-  if (directory !== undefined) return directory;
-  const cache = resolve('node_modules/.cache');
-  mkdirSync(cache, { recursive: true });
-  const made = mkdtempSync(join(cache, 'test-'));
-  directory = made;
-  process.once('exit', () => rmSync(made, { recursive: true, force: true }));
-  spawnSync(process.execPath, [
-    'node_modules/typescript/bin/tsc',
-    '-p',
-    'tsconfig.build.json',
-    '--outDir',
-    made,
-  ]);
-  return made;
+  const directory = join(CACHE, sourceHash());
+  if (existsSync(directory)) return directory;
+  const unfinished = `${directory}.${process.pid}`;
+  const options = ['--noCheck', '--declaration', 'false', '--sourceMap', 'false', '--outDir', unfinished];
+  spawnSync(process.execPath, ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.build.json', ...options]);
+  try {
+    renameSync(unfinished, directory);
+  } catch {
+    rmSync(unfinished, { recursive: true, force: true }); // another test file was faster
+  }
+  for (const name of readdirSync(CACHE)) {
+    const old = join(CACHE, name);
+    const made = statSync(old, { throwIfNoEntry: false })?.mtimeMs;
+    if (made !== undefined && Date.now() - made > HOUR) rmSync(old, { recursive: true, force: true });
+  }
+  return directory;
+}
+
+function sourceHash(): string {
+  mkdirSync(CACHE, { recursive: true });
+  const hash = createHash('sha256');
+  for (const name of (readdirSync('src', { recursive: true }) as string[]).sort()) {
+    if (name.endsWith('.ts')) hash.update(`${name}\0`).update(readFileSync(join('src', name)));
+  }
+  return hash.digest('hex').slice(0, 16);
 }
 
 /** The command line of a Node process that runs this JavaScript (an ES module; `SRC` is where the sources are). */

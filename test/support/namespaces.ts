@@ -1,6 +1,8 @@
+import { createSocket } from 'node:dgram';
 import { connectNamespaces, type NetworkNamespace, openNamespace } from '../../src/host/namespace.ts';
 import { loadNative } from '../../src/native/load.ts';
 import type { Native } from '../../src/native/native.ts';
+import type { Address } from '../../src/wire/address.ts';
 
 /** Runs `action` with new network namespaces, which are closed afterwards, also when it fails. */
 export async function withNamespaces<T>(
@@ -15,7 +17,7 @@ export async function withNamespaces<T>(
   }
 }
 
-/** The two ends of a veth: `name` in each namespace, addresses 10.9.`subnet`.1 and .2, fd09:`subnet`::1 and ::2. */
+/** The two ends of a veth: `name` in each namespace, addresses 10.9.`subnet`.1 and .2, fd09:`subnet + 1`::1 and ::2. */
 export interface Wire {
   readonly name: string;
   readonly a4: string;
@@ -31,8 +33,8 @@ export async function wire(a: NetworkNamespace, b: NetworkNamespace, subnet = 0,
   const ends = {
     a4: `10.9.${subnet}.1`,
     b4: `10.9.${subnet}.2`,
-    a6: `fd09:${subnet}::1`,
-    b6: `fd09:${subnet}::2`,
+    a6: `fd09:${subnet + 1}::1`,
+    b6: `fd09:${subnet + 1}::2`,
   };
   await Promise.all([
     a.exec(['ip', 'address', 'add', `${ends.a4}/24`, 'dev', name]),
@@ -55,4 +57,28 @@ export function native(): Native {
 /** Opens something in a namespace: `within(ns, () => native().openTun('t0'))`. */
 export function within<T>(namespace: NetworkNamespace, action: () => T): T {
   return native().withinNetworkNamespace(namespace.file, action);
+}
+
+/** A UDP socket in a namespace that collects what it receives. */
+export interface UdpEnd {
+  readonly port: number;
+  readonly received: Uint8Array[];
+  send(datagram: Uint8Array, address: Address, port: number): void;
+  close(): void;
+}
+
+/** Opens a UDP socket in a namespace. */
+export function udpIn(namespace: NetworkNamespace, address: Address, port = 0): UdpEnd {
+  const fd = within(namespace, () => native().openUdp(address, port));
+  const socket = createSocket(address.includes(':') ? 'udp6' : 'udp4');
+  const received: Uint8Array[] = [];
+  socket.on('message', (message) => received.push(Uint8Array.from(message)));
+  socket.on('error', () => {});
+  socket.bind({ fd });
+  return {
+    port: socket.address().port,
+    received,
+    send: (datagram, to, toPort) => socket.send(datagram, toPort, to),
+    close: () => socket.close(),
+  };
 }

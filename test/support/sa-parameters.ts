@@ -1,8 +1,7 @@
 import type { Origin } from '../../src/link/link.ts';
-import { allocatePacket, type Packet } from '../../src/link/packet.ts';
+import { udpPacket as buildUdpPacket, type Packet } from '../../src/link/packet.ts';
 import type { SaParameters, TunnelPolicy } from '../../src/link/sa-store.ts';
 import { type Address, addressBytes, parsePrefix } from '../../src/wire/address.ts';
-import { IpProtocol, writeIpHeader, writeUdpHeader } from '../../src/wire/ip.ts';
 import { prefixSelector } from '../../src/wire/traffic-selector.ts';
 
 /** The path of an SA in a test. */
@@ -45,21 +44,10 @@ export function udpPacket(
   payload: Uint8Array,
   ports: { readonly from?: number; readonly to?: number } = {},
 ): Packet {
-  const headerLength = source.includes(':') ? 40 : 20;
-  const packet = allocatePacket(headerLength + 8 + payload.length);
-  const udp = packet.start + headerLength;
-  packet.buffer.set(payload, udp + 8);
-  writeUdpHeader(packet.buffer, udp, packet.end, {
+  return buildUdpPacket(payload, {
     source: addressBytes(source),
     destination: addressBytes(destination),
     sourcePort: ports.from ?? 4_000,
     destinationPort: ports.to ?? 4_001,
   });
-  writeIpHeader(
-    packet.buffer,
-    packet.start,
-    { source, destination, protocol: IpProtocol.UDP },
-    packet.end - udp,
-  );
-  return packet;
 }

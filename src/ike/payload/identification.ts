@@ -7,7 +7,7 @@ import type { IdPayload } from './payload.ts';
 // RFC 7296 3.5: IDi, IDr payload = ID Type, RESERVED, Identification Data.
 
 /** The payload that states `identity`. */
-export function idPayload(kind: IdPayload['kind'], identity: Identity): IdPayload {
+export function idPayload<Kind extends IdPayload['kind']>(kind: Kind, identity: Identity): IdPayload<Kind> {
   const { type, data } = identity;
   return { kind, type, data, body: concat(Uint8Array.of(type, 0, 0, 0), data) };
 }
@@ -16,7 +16,7 @@ export function encodeId(payload: IdPayload, out: Writer): void {
   out.bytes(payload.body);
 }
 
-export function decodeId(kind: IdPayload['kind'], reader: Reader): IdPayload {
+export function decodeId<Kind extends IdPayload['kind']>(kind: Kind, reader: Reader): IdPayload<Kind> {
   const body = reader.rest();
   const fields = new Reader(body, `${kind} payload`);
   const type = fields.u8();

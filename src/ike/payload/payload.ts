@@ -53,8 +53,8 @@ export interface KePayload {
   readonly data: Uint8Array;
 }
 /** `body` is the payload body as sent or received (type, RESERVED, data): AUTH covers it (RFC 7296 2.15). */
-export interface IdPayload {
-  readonly kind: 'IDi' | 'IDr';
+export interface IdPayload<Kind extends 'IDi' | 'IDr' = 'IDi' | 'IDr'> {
+  readonly kind: Kind;
   readonly type: number;
   readonly data: Uint8Array;
   readonly body: Uint8Array;
@@ -95,8 +95,8 @@ export interface VendorIdPayload {
   readonly kind: 'VENDOR_ID';
   readonly data: Uint8Array;
 }
-export interface TsPayload {
-  readonly kind: 'TSi' | 'TSr';
+export interface TsPayload<Kind extends 'TSi' | 'TSr' = 'TSi' | 'TSr'> {
+  readonly kind: Kind;
   readonly selectors: readonly TrafficSelector[];
 }
 export interface ConfigPayload {
@@ -116,7 +116,8 @@ export interface UnknownPayload {
 export type Payload =
   | SaPayload
   | KePayload
-  | IdPayload
+  | IdPayload<'IDi'>
+  | IdPayload<'IDr'>
   | CertPayload
   | CertReqPayload
   | AuthPayload
@@ -124,6 +125,7 @@ export type Payload =
   | NotifyPayload
   | DeletePayload
   | VendorIdPayload
-  | TsPayload
+  | TsPayload<'TSi'>
+  | TsPayload<'TSr'>
   | ConfigPayload
   | UnknownPayload;

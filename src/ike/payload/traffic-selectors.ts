@@ -23,7 +23,7 @@ export function encodeTs(payload: TsPayload, out: Writer): void {
 }
 
 /** Selectors of types other than the two address ranges are left out: nothing can be narrowed to them. */
-export function decodeTs(kind: TsPayload['kind'], body: Reader): TsPayload {
+export function decodeTs<Kind extends TsPayload['kind']>(kind: Kind, body: Reader): TsPayload<Kind> {
   const count = body.u8();
   body.bytes(3);
   if (count === 0) throw new WireError(`${kind} payload without a traffic selector`);

@@ -118,7 +118,7 @@ function refused(type: number): RefusedError {
 /** RFC 7296 2.6: the cookie goes first, everything else stays as it was. */
 function takeCookie(attempt: Attempt, cookie: Uint8Array): 'again' | 'stale' | IkeError {
   if (attempt.cookie !== undefined && equalBytes(attempt.cookie, cookie)) return 'stale';
-  if (cookie.length < 1 || cookie.length > 64 || attempt.cookies++ === MAX_RETRIES) {
+  if (cookie.length < 1 || cookie.length > 64 || attempt.cookies++ >= MAX_RETRIES) {
     return refused(NotifyType.COOKIE);
   }
   attempt.cookie = cookie;
@@ -135,7 +135,7 @@ function takeGroup(
   const method = data.length === 2 ? (data[0] << 8) | data[1] : undefined;
   if (method === attempt.keyExchange.method) return 'stale';
   const isOffered = method !== undefined && offeredMethods(config.ikeProposals).includes(method);
-  if (!isOffered || attempt.groups++ === MAX_RETRIES) return refused(NotifyType.INVALID_KE_PAYLOAD);
+  if (!isOffered || attempt.groups++ >= MAX_RETRIES) return refused(NotifyType.INVALID_KE_PAYLOAD);
   attempt.keyExchange.destroy();
   attempt.keyExchange = sa.crypto.keyExchange(method);
   return 'again';

@@ -1,0 +1,157 @@
+import { readFileSync } from 'node:fs';
+import { constants } from 'node:os';
+import { dirname, resolve } from 'node:path';
+import { Command, InvalidArgumentError, Option } from 'commander';
+import type { Encapsulation } from '../client/host-sockets.ts';
+import { type LaunchedClient, launch, type Outcome } from '../client/launcher.ts';
+import type { ClientEvent } from '../client/protocol.ts';
+import { defaultProvider } from '../crypto/default.ts';
+import type { RelayDescriptor } from '../descriptor/descriptor.ts';
+import { parsePath } from '../descriptor/path.ts';
+import { INNER_MTU } from '../telescope/telescope.ts';
+import { type ExtendOutput, humanOutput, jsonOutput } from './extend-output.ts';
+import { ExitStatus, kindOf, STATUS_OF, UsageError } from './failure.ts';
+
+interface ExtendOptions {
+  readonly path: string;
+  readonly encapsulation?: Encapsulation;
+  readonly innerMtu: number | 'max';
+  /** Seconds. */
+  readonly timeout: number;
+  readonly json?: true;
+}
+
+const HELP = `
+Without a COMMAND the telescope is held until Ctrl-C. With one, it is closed when the command ends, whose exit
+status is passed on (126 or 127 if it cannot be started); progress and, with --json, events go to standard error then,
+for standard output is the command's.
+
+Exit status: 64 the command line or a file is wrong; 69 the telescope could not be built, or was lost; 71 this
+machine lacks a privilege, a program or a route; 70 a defect of ike-telescope.
+
+Nothing outlives the program, however it ends: no process, device, route or namespace.`;
+
+export function extendCommand(): Command {
+  return new Command('extend')
+    .description('build a telescope through the relays of a path, and run a command in it')
+    .argument('[command...]', 'what to run in it, after "--"')
+    .requiredOption('--path <file>', 'path.yaml: the relays, entry first')
+    .addOption(
+      new Option(
+        '--encapsulation <kind>',
+        'of ESP to the entry; default: esp if permitted, else udp',
+      ).choices(['esp', 'udp']),
+    )
+    .addOption(
+      new Option('--inner-mtu <octets>', '"max" or a number: another MTU than everybody else sets you apart')
+        .default(INNER_MTU)
+        .argParser(parseInnerMtu),
+    )
+    .addOption(new Option('--timeout <seconds>', 'for each hop').default(30).argParser(parseSeconds))
+    .option('--json', 'report events as one JSON object per line')
+    .addHelpText('after', HELP)
+    .passThroughOptions()
+    .action(async (command: string[], options: ExtendOptions) => {
+      process.exitCode = await extend(command, options);
+    });
+}
+
+function parseInnerMtu(text: string): number | 'max' {
+  if (text === 'max') return text;
+  const octets = Number(text);
+  if (Number.isInteger(octets) && octets >= 576 && octets <= 65_535) return octets;
+  throw new InvalidArgumentError('It must be "max" or a number of octets from 576 to 65535.');
+}
+
+function parseSeconds(text: string): number {
+  const seconds = Number(text);
+  if (seconds > 0 && seconds <= 3_600) return seconds;
+  throw new InvalidArgumentError('It must be a number of seconds, more than 0 and at most 3600.');
+}
+
+/** @returns the exit status */
+async function extend(command: readonly string[], options: ExtendOptions): Promise<number> {
+  const json = options.json ? jsonOutput(command.length > 0 ? process.stderr : process.stdout) : undefined;
+  try {
+    const path = readPath(options.path);
+    const output = json ?? humanOutput(path, command.length > 0);
+    return await runClient(path, command, options, output);
+  } catch (error) {
+    if (json === undefined) throw error;
+    const kind = kindOf(error);
+    json.failed({ kind, message: error instanceof Error ? error.message : String(error) });
+    return STATUS_OF[kind];
+  }
+}
+
+function readPath(file: string): readonly RelayDescriptor[] {
+  const read = (name: string) => readFileSync(name, 'utf8');
+  let text: string;
+  try {
+    text = read(file);
+  } catch (error) {
+    throw new UsageError(`${file}: cannot be read: ${(error as Error).message}`);
+  }
+  return parsePath(text, file, (name) => read(resolve(dirname(file), name)), defaultProvider());
+}
+
+async function runClient(
+  path: readonly RelayDescriptor[],
+  command: readonly string[],
+  options: ExtendOptions,
+  output: ExtendOutput,
+): Promise<number> {
+  let client: LaunchedClient | undefined;
+  let phase: 'building' | 'holding' | 'running' = 'building';
+  let interrupted: NodeJS.Signals | undefined;
+  const onSignal = (signal: NodeJS.Signals) => {
+    // The terminal has sent SIGINT to the command as well, and that is the one to decide.
+    if (phase === 'running' && signal === 'SIGINT') return;
+    if (phase === 'building') interrupted = signal;
+    client?.close();
+  };
+  const onEvent = async (event: ClientEvent) => {
+    if (event.event !== 'established') return output.progress(event);
+    await output.established(event, client!);
+    if (command.length === 0) {
+      phase = 'holding';
+    } else {
+      phase = 'running';
+      client!.run(command);
+    }
+  };
+  const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+  for (const signal of signals) process.on(signal, onSignal);
+  try {
+    client = await launch(
+      {
+        path,
+        encapsulation: options.encapsulation,
+        innerMtu: options.innerMtu,
+        hopTimeout: options.timeout * 1000,
+      },
+      (event) => void onEvent(event),
+    );
+    if (client.fallback !== undefined) output.fallback(client.fallback);
+    if (interrupted !== undefined) client.close();
+    const outcome = await client.ended;
+    await output.ended(outcome);
+    return statusOf(outcome, interrupted);
+  } catch (error) {
+    await output.abandoned();
+    throw error;
+  } finally {
+    for (const signal of signals) process.off(signal, onSignal);
+  }
+}
+
+function statusOf(outcome: Outcome, interrupted: NodeJS.Signals | undefined): number {
+  switch (outcome.kind) {
+    case 'closed':
+      return interrupted === undefined ? ExitStatus.OK : 128 + constants.signals[interrupted];
+    case 'exited':
+      return outcome.status;
+    case 'failed':
+      return STATUS_OF[outcome.error.kind];
+  }
+}

@@ -1,0 +1,36 @@
+import { writeFileSync } from 'node:fs';
+import { Command } from 'commander';
+import { defaultProvider } from '../crypto/default.ts';
+import { keyId } from '../descriptor/descriptor.ts';
+import { encodeKeyFile } from '../relay/key-file.ts';
+import { UsageError } from './failure.ts';
+
+export function keygenCommand(): Command {
+  return new Command('keygen')
+    .description('make the key of a relay (Ed25519, PEM) and print its public key id')
+    .option('--out <file>', 'where to write it, with mode 0600; default: standard output')
+    .action(({ out }: { out?: string }) => {
+      const crypto = defaultProvider();
+      const key = crypto.signatures.generate('ed25519');
+      const pem = encodeKeyFile(key);
+      const id = `key id: ${keyId(key.publicKey, crypto)}\n`;
+      if (out === undefined) {
+        process.stdout.write(pem);
+        process.stderr.write(id);
+        return;
+      }
+      writeNew(out, pem);
+      process.stdout.write(id);
+    });
+}
+
+function writeNew(file: string, text: string): void {
+  try {
+    writeFileSync(file, text, { mode: 0o600, flag: 'wx' });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') {
+      throw new UsageError(`${file}: there is such a file already, and it may be a key; choose another name`);
+    }
+    throw new UsageError(`${file}: cannot be written: ${(error as Error).message}`);
+  }
+}

@@ -1,0 +1,198 @@
+import createDebug from 'debug';
+import { CommandError } from '../host/command.ts';
+import { LinkError } from '../link/link.ts';
+import type { AssignedAddresses } from '../link/sa-store.ts';
+import { loadNative } from '../native/load.ts';
+import { NativeError, type TunDevice } from '../native/native.ts';
+import { tunFromFd } from '../native/tun-from-fd.ts';
+import { TelescopeError } from '../telescope/errors.ts';
+import { type Hop, openTelescope, type Telescope } from '../telescope/telescope.ts';
+import { HostLink } from '../transport/host-link.ts';
+import type { Address } from '../wire/address.ts';
+import { type CommandEnd, type RunningCommand, startCommand } from './command.ts';
+import { type ClientEvent, type ExtendOrder, Fd, TUN_NAME } from './protocol.ts';
+import { configureTun, prepareSurroundings, useResolvers } from './surroundings.ts';
+import { pumpTun } from './tun-pump.ts';
+
+const log = createDebug('ike-telescope:client');
+
+/** RFC 791: every IPv4 network carries packets of this many octets; a telescope of less is of no use. */
+const SMALLEST_INNER_MTU = 576;
+
+/** How long a command may take to end itself after SIGTERM, in milliseconds. */
+const COMMAND_PATIENCE = 5_000;
+
+/** What a process inside is asked to do, in the order in which it can be done. */
+export interface Orders {
+  readonly extend: Promise<ExtendOrder>;
+  readonly run: Promise<readonly string[]>;
+  /** Aborted when everything is to be closed. */
+  readonly close: AbortSignal;
+  /** Aborted when it is to be closed without waiting for the command. */
+  readonly closeNow: AbortSignal;
+}
+
+/** Opens a telescope in this namespace, runs a command in it if asked to, and closes it; reports all of it. */
+export async function serve(orders: Orders, report: (event: ClientEvent) => void): Promise<void> {
+  let tun: TunDevice | undefined;
+  let telescope: Telescope | undefined;
+  let failure: unknown;
+  try {
+    const order = await orders.extend;
+    await prepareSurroundings();
+    tun = openTun(order);
+    telescope = await build(order, orders.close, report);
+    const { assigned, hops, tunnel } = telescope;
+    const mtu = order.innerMtu === 'max' ? hops[hops.length - 1].mtu : order.innerMtu;
+    const addresses = addressesOf(assigned);
+    await configureTun(tun.name, addresses, mtu);
+    if (assigned.dns.length > 0) await useResolvers(assigned.dns);
+    pumpTun(tun, tunnel, assigned);
+    report({ event: 'established', interface: tun.name, addresses, mtu, dns: [...assigned.dns] });
+    failure = await use(telescope, orders, report);
+  } catch (error) {
+    failure = error;
+  }
+  tun?.close();
+  await telescope?.close();
+  const asked = orders.close.aborted && failure === orders.close.reason;
+  report(failure === undefined || asked ? { event: 'closed' } : errorEvent(failure));
+}
+
+function openTun({ tunInherited }: ExtendOrder): TunDevice {
+  if (tunInherited) return tunFromFd(Fd.tun, TUN_NAME);
+  const loaded = loadNative();
+  if ('unavailable' in loaded) throw new Error(loaded.unavailable);
+  return loaded.native.openTun(TUN_NAME);
+}
+
+/** Builds the telescope through the sockets that this process was born with: there is no other way out. */
+async function build(
+  order: ExtendOrder,
+  close: AbortSignal,
+  report: (event: ClientEvent) => void,
+): Promise<Telescope> {
+  const { host, path, hopTimeout } = order;
+  const loaded = loadNative();
+  const link = new HostLink({
+    address: host.address,
+    mtu: host.mtu,
+    native: 'native' in loaded ? loaded.native : undefined,
+    ikePort: host.ikePort,
+    encapsulatedPort: host.encapsulatedPort,
+    encapsulatedOnly: !host.rawEsp,
+    sockets: { ike: Fd.ike, encapsulated: Fd.encapsulated, rawEsp: host.rawEsp ? Fd.rawEsp : undefined },
+  });
+  const patience = new HopPatience(hopTimeout, close);
+  let number = 0;
+  try {
+    return await openTelescope(link, path, {
+      encapsulated: order.encapsulated,
+      innerMtu: order.innerMtu === 'max' ? SMALLEST_INNER_MTU : order.innerMtu,
+      signal: patience.signal,
+      onExtending(hop, relay) {
+        number = hop;
+        patience.start(hop, relay.name);
+        report({ event: 'extending', hop, relay: relay.name });
+      },
+      onHop(hop) {
+        patience.stop();
+        reportHop(hop, number, report);
+      },
+    });
+  } finally {
+    patience.stop();
+  }
+}
+
+/** Aborts what is being built when a hop takes too long, or when `close` is. */
+class HopPatience {
+  readonly #abort = new AbortController();
+  readonly #timeout: number;
+  #timer: NodeJS.Timeout | undefined;
+
+  /** @param timeout - milliseconds per hop */
+  constructor(timeout: number, close: AbortSignal) {
+    this.#timeout = timeout;
+    const give = () => this.#abort.abort(close.reason);
+    if (close.aborted) give();
+    else close.addEventListener('abort', give, { once: true });
+  }
+
+  get signal(): AbortSignal {
+    return this.#abort.signal;
+  }
+
+  start(hop: number, relay: string): void {
+    this.stop();
+    this.#timer = setTimeout(() => {
+      const cause = `no answer within ${this.#timeout / 1000} s; is it up, and reachable from the hop before it?`;
+      this.#abort.abort(new TelescopeError(hop, relay, 'extending to the relay', cause));
+    }, this.#timeout);
+  }
+
+  stop(): void {
+    clearTimeout(this.#timer);
+  }
+}
+
+function reportHop(built: Hop, hop: number, report: (event: ClientEvent) => void): void {
+  const relay = built.relay.name;
+  const { source, mtu, roundTrips, milliseconds } = built;
+  const assigned = addressesOf(built.assigned);
+  report({ event: 'hop', hop, relay, source, assigned, mtu, roundTrips, milliseconds });
+  log('hop %d is built', hop);
+  void built.connection.closed.then(() => {
+    log('hop %d is closed', hop);
+    report({ event: 'hop-closed', hop, relay });
+  });
+}
+
+/** Keeps the telescope for as long as it is of use. @returns why it was lost, if it was */
+async function use(
+  telescope: Telescope,
+  orders: Orders,
+  report: (event: ClientEvent) => void,
+): Promise<TelescopeError | undefined> {
+  let command: RunningCommand | undefined;
+  const ran = orders.run.then((words) => {
+    command = startCommand(words);
+    return command.ended;
+  });
+  const lost = await Promise.race([telescope.closed, aborted(orders.close), ran.then(() => undefined)]);
+  if (command !== undefined) {
+    const end = await endCommand(command, orders.closeNow);
+    if (lost === undefined) report({ event: 'exited', ...end });
+  }
+  return lost;
+}
+
+/** Waits for the end of a command that is to end; what it has started ends with this process, the init of both. */
+async function endCommand(command: RunningCommand, now: AbortSignal): Promise<CommandEnd> {
+  const killed = aborted(AbortSignal.any([now, AbortSignal.timeout(COMMAND_PATIENCE)]));
+  command.kill('SIGTERM');
+  void killed.then(() => command.kill('SIGKILL'));
+  return command.ended;
+}
+
+function aborted(signal: AbortSignal): Promise<undefined> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve(undefined);
+    else signal.addEventListener('abort', () => resolve(undefined), { once: true });
+  });
+}
+
+function addressesOf({ ip4, ip6 }: AssignedAddresses): Address[] {
+  return [ip4, ip6?.address].filter((address) => address !== undefined);
+}
+
+function errorEvent(error: unknown): ClientEvent {
+  const message = error instanceof Error ? error.message : String(error);
+  if (error instanceof TelescopeError) {
+    const { hop, relay, action } = error;
+    return { event: 'error', kind: 'telescope', message, hop, relay, action };
+  }
+  const system = error instanceof LinkError || error instanceof NativeError || error instanceof CommandError;
+  if (!system) log('%O', error);
+  return { event: 'error', kind: system ? 'system' : 'internal', message };
+}

@@ -1,0 +1,163 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
+import { CommandError } from '../host/command.ts';
+import { missingPrograms, type Program } from '../host/programs.ts';
+import { loadNative } from '../native/load.ts';
+import { tunLauncher } from '../native/perl-tun.ts';
+import { addressOf, type RelayTarget } from '../telescope/relay-target.ts';
+import { type Encapsulation, type HostSockets, openHostSockets } from './host-sockets.ts';
+import {
+  type ClientErrorEvent,
+  type ClientEvent,
+  type ExtendOrder,
+  Fd,
+  type Order,
+  parseEvent,
+  TUN_NAME,
+} from './protocol.ts';
+
+export interface LaunchOptions {
+  /** The relays, entry first; at least one. */
+  readonly path: readonly RelayTarget[];
+  /** Default: plain ESP if this process may open a raw socket, else ESP in UDP. */
+  readonly encapsulation?: Encapsulation;
+  /** MTU of the TUN device in octets, or `max` for the most that the path carries. */
+  readonly innerMtu: number | 'max';
+  /** Milliseconds in which each hop has to be built. */
+  readonly hopTimeout: number;
+}
+
+/** How a launched client ended. */
+export type Outcome =
+  | { readonly kind: 'closed' }
+  /** The command ended; its status, or 128 + the signal's number. */
+  | { readonly kind: 'exited'; readonly status: number; readonly reason?: string }
+  | { readonly kind: 'failed'; readonly error: Omit<ClientErrorEvent, 'event'> };
+
+/** A telescope in network, mount and PID namespaces of its own, which end with it. */
+export interface LaunchedClient {
+  /** A process in its network and mount namespaces, for nsenter. */
+  readonly pid: number;
+  /** Whether it has a user namespace too: without root, it could not be otherwise. */
+  readonly ownUserNamespace: boolean;
+  /** Why ESP goes in UDP although nobody asked for it. */
+  readonly fallback?: string;
+  /** Everything is closed. Never rejects. */
+  readonly ended: Promise<Outcome>;
+  /** After the `established` event: runs a command in it, on this process's standard streams; it ends with the command. */
+  run(command: readonly string[]): void;
+  /** Ends the command (the second time without patience), then closes the telescope, innermost hop first. */
+  close(): void;
+}
+
+const UNEXPECTED_END =
+  'the process in the namespace ended unexpectedly; the namespace and the TUN device ended with it, and nothing left in clear';
+
+const NO_NAMESPACE =
+  'no namespace could be made for the telescope (see above); run as root, or allow user namespaces ' +
+  '(sysctl kernel.unprivileged_userns_clone=1 or kernel.apparmor_restrict_unprivileged_userns=0)';
+
+/**
+ * Starts a client: opens the sockets of the first hop in the host's network, and a process that is born with them inside
+ * new namespaces. They are its only way out. Nothing that it makes has a name, so nothing outlives it.
+ * @param onEvent - called for every event, `established` among them
+ * @throws LinkError, CommandError if it could not be started
+ */
+export async function launch(
+  options: LaunchOptions,
+  onEvent: (event: ClientEvent) => void,
+): Promise<LaunchedClient> {
+  const withoutFfi = 'unavailable' in loadNative();
+  requirePrograms(['unshare', 'ip', ...(withoutFfi ? (['perl'] as const) : [])]);
+  const [entry] = options.path;
+  const sockets = await openHostSockets(addressOf(entry, 4) ?? addressOf(entry, 6)!, options.encapsulation);
+  const ownUserNamespace = process.geteuid?.() !== 0;
+  let child: ChildProcess;
+  try {
+    child = spawnInside(sockets, ownUserNamespace, withoutFfi);
+  } finally {
+    sockets.close();
+  }
+  const ended = follow(child, onEvent);
+  const send = (order: Order) => {
+    if (child.connected) child.send(order, () => {});
+  };
+  send(extendOrder(options, sockets, withoutFfi));
+  return {
+    pid: child.pid!,
+    ownUserNamespace,
+    fallback: sockets.fallback,
+    ended,
+    run: (command) => send({ type: 'run', command: [...command] }),
+    close: () => send({ type: 'close' }),
+  };
+}
+
+function extendOrder(options: LaunchOptions, sockets: HostSockets, tunInherited: boolean): ExtendOrder {
+  return {
+    type: 'extend',
+    path: [...options.path],
+    host: sockets.host,
+    encapsulated: sockets.rawEsp === undefined,
+    innerMtu: options.innerMtu,
+    hopTimeout: options.hopTimeout,
+    tunInherited,
+  };
+}
+
+function requirePrograms(programs: readonly Program[]): void {
+  const [missing] = missingPrograms(programs);
+  if (missing === undefined) return;
+  throw new CommandError(
+    `the program '${missing.program}' is not installed: apt install ${missing.debianPackage}`,
+  );
+}
+
+/**
+ * `unshare` stays as the parent of a process that is the init of its PID namespace, and kills it when it is killed
+ * itself. Node closes the inherited descriptors on exec, so commands do not get them.
+ */
+function spawnInside(sockets: HostSockets, ownUserNamespace: boolean, withoutFfi: boolean): ChildProcess {
+  const inside = [process.execPath, fileURLToPath(new URL('./inside-main.js', import.meta.url))];
+  const stdio: (number | 'inherit' | 'ignore' | 'ipc')[] = ['inherit', 'inherit', 'inherit'];
+  stdio[Fd.ipc] = 'ipc';
+  stdio[Fd.ike] = sockets.ike;
+  stdio[Fd.encapsulated] = sockets.encapsulated;
+  stdio[Fd.rawEsp] = sockets.rawEsp ?? 'ignore';
+  const args = [
+    ...(ownUserNamespace ? ['--user', '--map-root-user'] : []),
+    ...['--net', '--mount', '--pid', '--fork', '--kill-child', '--'],
+    ...(withoutFfi ? tunLauncher(TUN_NAME, inside, Fd.tun) : inside),
+  ];
+  return spawn('unshare', args, { stdio, serialization: 'advanced' });
+}
+
+/** Passes events on, and makes one outcome of how the process ended. */
+function follow(child: ChildProcess, onEvent: (event: ClientEvent) => void): Promise<Outcome> {
+  let ready = false;
+  let outcome: Outcome | undefined;
+  child.on('message', (message) => {
+    const event = parseEvent(message);
+    if (event.event === 'ready') ready = true;
+    if (event.event === 'closed') outcome ??= { kind: 'closed' };
+    if (event.event === 'exited') {
+      outcome = { kind: 'exited', status: event.status, reason: event.reason };
+    }
+    if (event.event === 'error') {
+      const { event: _, ...error } = event;
+      outcome = { kind: 'failed', error };
+    }
+    onEvent(event);
+  });
+  return new Promise((resolve) => {
+    const end = (message: string) =>
+      resolve(outcome ?? { kind: 'failed', error: { kind: 'system', message } });
+    child.once('error', (error) => end(`unshare: ${error.message}`));
+    // The last messages may be read after the process has ended; the channel is closed after them.
+    void Promise.all([once(child, 'exit'), once(child, 'disconnect')]).then(
+      () => end(ready ? UNEXPECTED_END : NO_NAMESPACE),
+      () => {},
+    );
+  });
+}

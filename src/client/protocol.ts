@@ -1,0 +1,114 @@
+import { z } from 'zod';
+
+/*
+ * What the launcher and the process inside the namespace say to each other, over an IPC channel that nobody else has.
+ */
+
+const address = z.string();
+const octets = z.custom<Uint8Array>((value) => value instanceof Uint8Array, 'not octets');
+const prefix = z.object({
+  family: z.union([z.literal(4), z.literal(6)]),
+  bytes: octets,
+  length: z.int(),
+});
+
+const relay = z.object({
+  name: z.string(),
+  publicKey: octets,
+  addresses: z.object({ ip4: address.optional(), ip6: address.optional() }),
+  pools: z.object({ ip4: prefix.optional(), ip6: prefix.optional() }),
+  overlayMtu: z.int(),
+  publicSharedKey: z.string().optional(),
+});
+
+const innerMtu = z.union([z.literal('max'), z.int()]);
+
+/** The host's side of the first hop: the client's address and MTU, and what its inherited sockets are bound to. */
+const host = z.object({
+  address,
+  mtu: z.int(),
+  ikePort: z.int(),
+  encapsulatedPort: z.int(),
+  rawEsp: z.boolean(),
+});
+
+const order = z.discriminatedUnion('type', [
+  /** Builds the telescope. `tunInherited`: the TUN device is open already (`Fd.tun`). */
+  z.object({
+    type: z.literal('extend'),
+    path: z.array(relay).min(1),
+    host,
+    encapsulated: z.boolean(),
+    innerMtu,
+    hopTimeout: z.number(),
+    tunInherited: z.boolean(),
+  }),
+  /** Runs a command in it, once it is established; the telescope is closed when the command has ended. */
+  z.object({ type: z.literal('run'), command: z.array(z.string()).min(1) }),
+  /** Ends the command (with SIGTERM; the second time with SIGKILL) and closes the telescope. */
+  z.object({ type: z.literal('close') }),
+]);
+
+const event = z.discriminatedUnion('event', [
+  /** The process inside is running and takes orders. */
+  z.object({ event: z.literal('ready') }),
+  z.object({ event: z.literal('extending'), hop: z.int(), relay: z.string() }),
+  z.object({
+    event: z.literal('hop'),
+    hop: z.int(),
+    relay: z.string(),
+    /** The address that the hop was built from. */
+    source: address,
+    assigned: z.array(address),
+    /** Octets that the tunnel carries at most. */
+    mtu: z.int(),
+    roundTrips: z.int(),
+    milliseconds: z.number(),
+  }),
+  z.object({
+    event: z.literal('established'),
+    interface: z.string(),
+    addresses: z.array(address),
+    mtu: z.int(),
+    dns: z.array(address),
+  }),
+  /** The command has ended, with this status (128 + signal number); `reason` if it could not be started. */
+  z.object({ event: z.literal('exited'), status: z.int(), reason: z.string().optional() }),
+  z.object({ event: z.literal('hop-closed'), hop: z.int(), relay: z.string() }),
+  /** The last event after success: everything is closed. */
+  z.object({ event: z.literal('closed') }),
+  /** The last event otherwise: everything is closed. */
+  z.object({
+    event: z.literal('error'),
+    /** `telescope`: a hop could not be built or was lost. `system`: this machine did not do its part. */
+    kind: z.enum(['telescope', 'system', 'internal']),
+    message: z.string(),
+    hop: z.int().optional(),
+    relay: z.string().optional(),
+    action: z.string().optional(),
+  }),
+]);
+
+/** What the launcher asks of the process inside. */
+export type Order = z.infer<typeof order>;
+export type ExtendOrder = Extract<Order, { type: 'extend' }>;
+
+/** What the process inside reports. Addresses are text, times in milliseconds, MTUs in octets. */
+export type ClientEvent = z.infer<typeof event>;
+export type ClientErrorEvent = Extract<ClientEvent, { event: 'error' }>;
+
+/** @throws ZodError for anything that is not an order */
+export function parseOrder(message: unknown): Order {
+  return order.parse(message);
+}
+
+/** @throws ZodError for anything that is not an event */
+export function parseEvent(message: unknown): ClientEvent {
+  return event.parse(message);
+}
+
+/** The file descriptors that the process inside is born with. */
+export const Fd = { ipc: 3, ike: 4, encapsulated: 5, rawEsp: 6, tun: 7 } as const;
+
+/** The TUN device, in a namespace where there is no other. */
+export const TUN_NAME = 'tun0';

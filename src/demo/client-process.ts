@@ -1,0 +1,56 @@
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
+import { text } from 'node:stream/consumers';
+import { type ClientEvent, parseEvent } from '../client/protocol.ts';
+import type { FetchedPage } from './page.ts';
+import type { Topology } from './topology.ts';
+
+export type HopEvent = Extract<ClientEvent, { event: 'hop' }>;
+
+/** What a client process has done. */
+export interface ClientRun {
+  readonly hops: readonly HopEvent[];
+  readonly page: FetchedPage;
+}
+
+const FOLLOWED: readonly unknown[] = ['extending', 'hop', 'established', 'error'];
+
+/**
+ * Runs `ike-telescope extend --json` at S, and in the telescope the program that fetches `url`.
+ * @param onEvent - called for each event as it comes
+ * @throws Error with what the client wrote, unless it ends with status 0 and a page
+ */
+export async function fetchThroughTelescope(
+  topology: Topology,
+  url: string,
+  onEvent: (event: ClientEvent) => void,
+): Promise<ClientRun> {
+  const fetcher = topology.node('demo/fetch-page.js', url);
+  const extend = ['extend', '--path', topology.pathFile, '--json', '--', ...fetcher];
+  const child = topology.namespaces.S.spawn(topology.node('cli/main.js', ...extend), {
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  const ended = once(child, 'close');
+  const output = text(child.stdout!);
+  const hops: HopEvent[] = [];
+  const complaints: string[] = [];
+  for await (const line of createInterface({ input: child.stderr! })) {
+    const event = followedEvent(line);
+    if (event === undefined) complaints.push(line);
+    else onEvent(event);
+    if (event?.event === 'hop') hops.push(event);
+    if (event?.event === 'error') complaints.push(event.message);
+  }
+  const [status, signal] = await ended;
+  if (status !== 0) {
+    throw new Error(`the client ended with ${signal ?? `status ${status}`}: ${complaints.join('\n')}`);
+  }
+  return { hops, page: JSON.parse(await output) };
+}
+
+/** An event that the demo follows; undefined for everything else that a client writes. */
+function followedEvent(line: string): ClientEvent | undefined {
+  if (!line.startsWith('{')) return undefined;
+  const message: { readonly event?: unknown } = JSON.parse(line);
+  return FOLLOWED.includes(message.event) ? parseEvent(message) : undefined;
+}

@@ -1,0 +1,299 @@
+import { ConfigType } from '../../cp/attributes.ts';
+import { assignedAddresses, configReply, configRequest, requestedAddresses } from '../../cp/configuration.ts';
+import type { Origin } from '../../link/link.ts';
+import type { AssignedAddresses } from '../../link/sa-store.ts';
+import { WireError } from '../../wire/reader.ts';
+import { addressSelector, type TrafficSelector } from '../../wire/traffic-selector.ts';
+import { createAuth, identityOf, verifyAuth } from '../auth.ts';
+import { type ChildAgreement, decodeSpi, encodeSpi, installChild, withReservedSpi } from '../child-sa.ts';
+import type {
+  InitiatorConfig,
+  LocalAuthentication,
+  PeerClaim,
+  ResponderConfig,
+  ResponderProfile,
+} from '../config.ts';
+import { AuthMethod, CertEncoding, ExchangeType, IdType, NotifyType, nameOf } from '../constants.ts';
+import {
+  AuthenticationError,
+  type IkeError,
+  LocalError,
+  NoAnswerError,
+  ProtocolError,
+  RefusedError,
+} from '../errors.ts';
+import type { Peer } from '../output.ts';
+import {
+  type AuthPayload,
+  type CertPayload,
+  type IdPayload,
+  idPayload,
+  isErrorNotify,
+  type NotifyPayload,
+  notify,
+  type Payload,
+  ProtocolId,
+} from '../payload/index.ts';
+import { findNotify, findPayload, payloadOf } from '../payloads.ts';
+import { exchange, type Message, type Procedure } from '../procedure.ts';
+import { chooseProposal, encodeProposals, espSuite, verifyAnswer } from '../proposal.ts';
+import { checkRules } from '../rules.ts';
+import { authInputs, establish, type SaContext } from '../sa-context.ts';
+import { isSubset, narrow } from '../traffic-selector.ts';
+import type { Answer } from './answer.ts';
+import { deleteIkePayload } from './delete.ts';
+
+// RFC 7296 1.2:
+//   HDR, SK {IDi, [CERT,] [N(INITIAL_CONTACT),] AUTH, [CP(CFG_REQUEST),] SAi2, TSi, TSr}  -->
+//                        <--  HDR, SK {IDr, [CERT,] AUTH, [CP(CFG_REPLY),] SAr2, TSi, TSr}
+// and, when there is an IKE SA but no Child SA (RFC 7296 1.2, 2.21.2):
+//                        <--  HDR, SK {IDr, [CERT,] AUTH, N(error)}
+
+/** Errors that end the IKE SA; the others only keep the Child SA from being made (RFC 7296 1.2, 2.21.2). */
+const FATAL: readonly number[] = [
+  NotifyType.AUTHENTICATION_FAILED,
+  NotifyType.INVALID_SYNTAX,
+  NotifyType.UNSUPPORTED_CRITICAL_PAYLOAD,
+];
+
+/** The initiator's part: ends with an established IKE SA, and its Child SA unless the peer refused that one alone. */
+export function* initiateIkeAuth(sa: SaContext, config: InitiatorConfig): Procedure<void> {
+  yield* withReservedSpi(sa, (spi, path) => authenticate(sa, config, spi, path));
+}
+
+function* authenticate(sa: SaContext, config: InitiatorConfig, spi: number, path: Origin): Procedure<void> {
+  const { payloads } = yield* exchange(ExchangeType.IKE_AUTH, encodeRequest(sa, config, spi));
+  const error = payloads.find((payload) => payload.kind === 'NOTIFY' && isErrorNotify(payload));
+  const refusal = error && (error as NotifyPayload).type;
+  const idR = findPayload(payloads, 'IDr');
+  const auth = findPayload(payloads, 'AUTH');
+  if (refusal !== undefined && (FATAL.includes(refusal) || idR === undefined || auth === undefined)) {
+    throw new RefusedError(refusal, 'IKE_AUTH');
+  }
+  checkRules(ExchangeType.IKE_AUTH, true, payloads);
+  // RFC 7296 2.16: nothing of what the peer says counts until its AUTH payload has been verified.
+  const { peerHashes } = sa.negotiated!;
+  if (!verifyAuth(config.remote, auth!, authInputs(sa, 'responder', idR!.body), peerHashes)) {
+    const method = nameOf(AuthMethod, auth!.method);
+    const failure = new AuthenticationError(
+      `the responder did not prove what was demanded (${config.remote.kind}; it used method ${method})`,
+    );
+    // RFC 7296 2.21.2: in an INFORMATIONAL exchange of its own.
+    return yield* leave([notify(NotifyType.AUTHENTICATION_FAILED)], failure);
+  }
+  try {
+    const agreement = refusal === undefined ? judgeChild(config, payloads, spi) : undefined;
+    establish(sa, peerOf(idR!, auth!, config.remote));
+    if (agreement !== undefined) yield* installChild(sa, path, agreement);
+    else sa.emit({ type: 'child-failed', error: new RefusedError(refusal!, 'the Child SA') });
+  } catch (failure) {
+    if (failure instanceof LocalError || failure instanceof ProtocolError) {
+      return yield* leave([deleteIkePayload], failure);
+    }
+    throw failure;
+  }
+}
+
+function encodeRequest(sa: SaContext, config: InitiatorConfig, spi: number): Payload[] {
+  const { local, child } = config;
+  const id = idPayload('IDi', identityOf(local));
+  return [
+    id,
+    ...certificates(local),
+    ...(config.initialContact ? [notify(NotifyType.INITIAL_CONTACT)] : []),
+    createAuth(local, authInputs(sa, 'initiator', id.body), sa.negotiated!.peerHashes),
+    ...(child.addresses === undefined
+      ? []
+      : [{ kind: 'CP', type: ConfigType.CFG_REQUEST, attributes: configRequest(child.addresses) } as const]),
+    { kind: 'SA', proposals: encodeProposals(config.childProposals, ProtocolId.ESP, encodeSpi(spi)) },
+    { kind: 'TSi', selectors: child.tsI },
+    { kind: 'TSr', selectors: child.tsR },
+  ];
+}
+
+/** Checks what the peer made of our Child SA. @throws ProtocolError, LocalError */
+function judgeChild(config: InitiatorConfig, payloads: readonly Payload[], spiIn: number): ChildAgreement {
+  const { child } = config;
+  const chosen = verifyAnswer(config.childProposals, payloadOf(payloads, 'SA').proposals, ProtocolId.ESP);
+  const tsI = payloadOf(payloads, 'TSi').selectors;
+  const tsR = payloadOf(payloads, 'TSr').selectors;
+  if (tsI.length === 0 || tsR.length === 0 || !isSubset(tsI, child.tsI) || !isSubset(tsR, child.tsR)) {
+    throw new LocalError('the peer widened the traffic selectors that it was offered (RFC 7296 2.9)');
+  }
+  const assigned = child.addresses && assignment(payloads);
+  const answer = { tsI, tsR, ...(assigned !== undefined && { assigned }) };
+  const refused = config.acceptChild(answer);
+  if (refused !== undefined) throw new LocalError(refused);
+  return { ...answer, spiIn, spiOut: decodeSpi(chosen.spi), suite: espSuite(chosen) };
+}
+
+function assignment(payloads: readonly Payload[]): AssignedAddresses | undefined {
+  const reply = findPayload(payloads, 'CP');
+  if (reply?.type !== ConfigType.CFG_REPLY) return undefined;
+  try {
+    return assignedAddresses(reply.attributes);
+  } catch (error) {
+    if (error instanceof WireError) throw new ProtocolError(NotifyType.INVALID_SYNTAX, error.message);
+    throw error;
+  }
+}
+
+/** Tells the peer that the IKE SA is over, whether it answers or not, and fails. */
+function* leave(payloads: readonly Payload[], failure: IkeError): Procedure<never> {
+  try {
+    yield* exchange(ExchangeType.INFORMATIONAL, payloads);
+  } catch (error) {
+    if (!(error instanceof NoAnswerError)) throw error;
+  }
+  throw failure;
+}
+
+/** The responder's part. The response is made only when the Child SA is installed. */
+export function* answerIkeAuth(
+  sa: SaContext,
+  config: ResponderConfig,
+  { payloads }: Message,
+): Procedure<Answer> {
+  checkRules(ExchangeType.IKE_AUTH, false, payloads);
+  const idI = payloadOf(payloads, 'IDi');
+  const auth = payloadOf(payloads, 'AUTH');
+  const { peerHashes } = sa.negotiated!;
+  const profile = config.profile(claimOf(sa, payloads, idI, auth));
+  if (profile === undefined) return authenticationFailed('no profile accepts the claim of the initiator');
+  if (!verifyAuth(profile.remote, auth, authInputs(sa, 'initiator', idI.body), peerHashes)) {
+    const method = nameOf(AuthMethod, auth.method);
+    return authenticationFailed(
+      `the initiator did not prove what profile ${profile.name} demands (${profile.remote.kind}; it used method ${method})`,
+    );
+  }
+  const idR = idPayload('IDr', identityOf(profile.local));
+  const proof = createAuth(profile.local, authInputs(sa, 'responder', idR.body), peerHashes);
+  sa.profile = profile;
+  establish(sa, { ...peerOf(idI, auth, profile.remote), profile: profile.name });
+  // RFC 7619 2.3: who is not authenticated must not have other IKE SAs closed.
+  const { contactKey } = profile;
+  if (
+    contactKey !== undefined &&
+    profile.remote.kind !== 'null' &&
+    findNotify(payloads, NotifyType.INITIAL_CONTACT)
+  ) {
+    sa.emit({ type: 'initial-contact', contactKey });
+  }
+  const child = yield* answerChild(sa, config, profile, payloads);
+  return { payloads: [idR, ...certificates(profile.local), proof, ...child] };
+}
+
+function authenticationFailed(message: string): Answer {
+  return {
+    payloads: [notify(NotifyType.AUTHENTICATION_FAILED)],
+    end: { error: new AuthenticationError(message) },
+  };
+}
+
+/** The part of the response that is about the Child SA; its failure leaves the IKE SA as it is (RFC 7296 1.2). */
+function* answerChild(
+  sa: SaContext,
+  config: ResponderConfig,
+  profile: ResponderProfile,
+  payloads: readonly Payload[],
+): Procedure<Payload[]> {
+  try {
+    return yield* createChild(sa, config, profile, payloads);
+  } catch (error) {
+    if (!(error instanceof ProtocolError || error instanceof LocalError)) throw error;
+    profile.assigner?.release(sa.owner);
+    sa.emit({ type: 'child-failed', error });
+    return [
+      error instanceof ProtocolError
+        ? notify(error.notify, error.data)
+        : notify(NotifyType.TEMPORARY_FAILURE),
+    ];
+  }
+}
+
+function* createChild(
+  sa: SaContext,
+  config: ResponderConfig,
+  profile: ResponderProfile,
+  payloads: readonly Payload[],
+): Procedure<Payload[]> {
+  const chosen = chooseProposal(config.childProposals, payloadOf(payloads, 'SA').proposals, ProtocolId.ESP);
+  if (chosen === undefined) {
+    throw new ProtocolError(NotifyType.NO_PROPOSAL_CHOSEN, 'no ESP proposal is acceptable here');
+  }
+  const assigned = assign(sa, profile, payloads);
+  const offered = payloadOf(payloads, 'TSi').selectors;
+  const tsI = assigned === undefined ? narrow(offered, profile.tsRemote) : exactly(assigned, offered);
+  const tsR = narrow(payloadOf(payloads, 'TSr').selectors, profile.tsLocal);
+  if (tsI.length === 0 || tsR.length === 0) {
+    throw new ProtocolError(NotifyType.TS_UNACCEPTABLE, 'no traffic selectors are acceptable here');
+  }
+  return yield* withReservedSpi(sa, function* (spiIn, path) {
+    const spiOut = decodeSpi(chosen.spi);
+    const agreement = { spiIn, spiOut, suite: espSuite(chosen), tsI, tsR };
+    yield* installChild(sa, path, { ...agreement, ...(assigned !== undefined && { assigned }) });
+    const proposal = { ...chosen, protocol: ProtocolId.ESP, spi: encodeSpi(spiIn) };
+    return [
+      ...(assigned === undefined
+        ? []
+        : [{ kind: 'CP', type: ConfigType.CFG_REPLY, attributes: configReply(assigned) } as const]),
+      { kind: 'SA', proposals: [proposal] },
+      { kind: 'TSi', selectors: tsI },
+      { kind: 'TSr', selectors: tsR },
+    ];
+  });
+}
+
+/** RFC 7296 2.19, 3.15.4. @throws ProtocolError */
+function assign(
+  sa: SaContext,
+  profile: ResponderProfile,
+  payloads: readonly Payload[],
+): AssignedAddresses | undefined {
+  if (profile.assigner === undefined) return undefined;
+  const request = findPayload(payloads, 'CP');
+  if (request?.type !== ConfigType.CFG_REQUEST) {
+    throw new ProtocolError(NotifyType.FAILED_CP_REQUIRED, 'the initiator did not ask for an address');
+  }
+  const assigned = profile.assigner.assign(sa.owner, requestedAddresses(request.attributes));
+  if (assigned === undefined) {
+    throw new ProtocolError(NotifyType.INTERNAL_ADDRESS_FAILURE, 'there is no address to assign');
+  }
+  return assigned;
+}
+
+/** The assigned addresses that the offer has room for, and nothing else of it (RFC 7619 2.5). */
+function exactly(assigned: AssignedAddresses, offered: readonly TrafficSelector[]): TrafficSelector[] {
+  const { ip4, ip6 } = assigned;
+  const addresses = [...(ip4 === undefined ? [] : [ip4]), ...(ip6 === undefined ? [] : [ip6.address])];
+  return addresses.map(addressSelector).filter((selector) => isSubset([selector], offered));
+}
+
+function claimOf(sa: SaContext, payloads: readonly Payload[], id: IdPayload, auth: AuthPayload): PeerClaim {
+  const key = payloads.find(
+    (payload): payload is CertPayload =>
+      payload.kind === 'CERT' && payload.encoding === CertEncoding.RAW_PUBLIC_KEY,
+  );
+  return {
+    identity: { type: id.type, data: id.data },
+    method: auth.method,
+    origin: sa.origin,
+    ...(key !== undefined && { publicKey: key.data }),
+  };
+}
+
+/** What was proved. With NULL authentication that is nothing, whatever the ID payload says (RFC 7619 2.2). */
+function peerOf(id: IdPayload, auth: AuthPayload, remote: InitiatorConfig['remote']): Peer {
+  const isNull = remote.kind === 'null';
+  return {
+    identity: isNull ? { type: IdType.ID_NULL, data: new Uint8Array(0) } : { type: id.type, data: id.data },
+    method: auth.method,
+    ...(remote.kind === 'signature' && { publicKey: remote.publicKey }),
+  };
+}
+
+/** CERT with our raw public key (RFC 7670 3), for peers that do not know it. */
+function certificates(local: LocalAuthentication): CertPayload[] {
+  if (local.kind !== 'signature' || !local.sendKey) return [];
+  return [{ kind: 'CERT', encoding: CertEncoding.RAW_PUBLIC_KEY, data: local.key.publicKey }];
+}

@@ -1,0 +1,58 @@
+import { type ChildSa, decodeSpi, encodeSpi, removeChild } from '../child-sa.ts';
+import { ExchangeType, NotifyType } from '../constants.ts';
+import { RefusedError } from '../errors.ts';
+import { type DeletePayload, type Payload, ProtocolId } from '../payload/index.ts';
+import { findNotify } from '../payloads.ts';
+import { exchange, type Message, type Procedure } from '../procedure.ts';
+import { checkRules } from '../rules.ts';
+import type { SaContext } from '../sa-context.ts';
+import type { Answer } from './answer.ts';
+
+// RFC 7296 1.4: HDR, SK {[N,] [D,] ...}  -->  <--  HDR, SK {[N,] [D,] ...}
+
+/** Errors of ours or of the peer's that end the IKE SA without a Delete (RFC 7296 2.21.2, 2.21.3). */
+const FATAL = [NotifyType.AUTHENTICATION_FAILED, NotifyType.INVALID_SYNTAX];
+
+/** @throws RefusedError if the peer says that our request is malformed, which ends the IKE SA (RFC 7296 2.21.3) */
+export function* informational(payloads: readonly Payload[]): Procedure<Message> {
+  const response = yield* exchange(ExchangeType.INFORMATIONAL, payloads);
+  if (findNotify(response.payloads, NotifyType.INVALID_SYNTAX) !== undefined) {
+    throw new RefusedError(NotifyType.INVALID_SYNTAX, 'INFORMATIONAL');
+  }
+  return response;
+}
+
+/** Answers deletes and liveness checks; other notifies and configuration are ignored. @throws ProtocolError */
+export function answerInformational(sa: SaContext, { payloads }: Message): Answer {
+  checkRules(ExchangeType.INFORMATIONAL, false, payloads);
+  for (const type of FATAL) {
+    if (findNotify(payloads, type) === undefined) continue;
+    return { payloads: [], end: { error: new RefusedError(type, 'the IKE SA') } };
+  }
+  const deletes = payloads.filter((payload): payload is DeletePayload => payload.kind === 'DELETE');
+  if (deletes.some(({ protocol }) => protocol === ProtocolId.IKE)) return { payloads: [], end: {} };
+  const closed = deletes
+    .filter(({ protocol }) => protocol === ProtocolId.ESP)
+    .flatMap(({ spis }) => spis)
+    .flatMap((spi) => closeChild(sa, spi));
+  if (closed.length === 0) return { payloads: [] };
+  return { payloads: [{ kind: 'DELETE', protocol: ProtocolId.ESP, spis: closed }] };
+}
+
+/** Closes the Child SA that the peer receives on `spi`; our inbound SPI, if the answer is to name it. */
+function closeChild(sa: SaContext, spi: Uint8Array): Uint8Array[] {
+  const child = spi.length === 4 ? findChild(sa, decodeSpi(spi)) : undefined;
+  if (child === undefined) return [];
+  if (child.deleting) {
+    // RFC 7296 1.4.1: the deletes have crossed. The inbound SA goes when ours is answered.
+    sa.submit({ kind: 'remove', direction: 'outbound', spi: child.spiOut, path: child.path });
+    return [];
+  }
+  removeChild(sa, child);
+  return [encodeSpi(child.spiIn)];
+}
+
+function findChild(sa: SaContext, spiOut: number): ChildSa | undefined {
+  for (const child of sa.children.values()) if (child.spiOut === spiOut) return child;
+  return undefined;
+}

@@ -1,0 +1,283 @@
+import { readFileSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
+import { z } from 'zod';
+import type { CryptoProvider, SigningKey } from '../crypto/provider.ts';
+import { EncryptionTransform } from '../crypto/transforms.ts';
+import { parseDescriptor, type RelayDescriptor, signDescriptor } from '../descriptor/descriptor.ts';
+import { checkDisjointPools, fixedRelaySet } from '../descriptor/relay-set.ts';
+import { maxInnerPacket } from '../esp/overhead.ts';
+import { DEFAULT_EXIT_POLICY, type ExitPolicy, parseExitPolicy } from '../forward/exit-policy.ts';
+import type { EspSuite } from '../link/sa-store.ts';
+import {
+  type Address,
+  type Family,
+  familyOf,
+  type Prefix,
+  parseAddress,
+  parsePrefix,
+} from '../wire/address.ts';
+import { ConfigError, parseConfig } from './config-document.ts';
+import { decodeKeyFile } from './key-file.ts';
+import { overlayFamily } from './overlay-selectors.ts';
+
+/** How an exit reaches the Internet. */
+export interface ExitConfig {
+  /** Our own NAPT behind a TUN device, the kernel's (nftables), or ordinary sockets (no privileges, UDP only). */
+  readonly kind: 'napt' | 'kernel' | 'sockets';
+  /** The addresses that clients' traffic leaves from; always there for `napt`. */
+  readonly addresses: { readonly ip4?: Address; readonly ip6?: Address };
+  readonly policy: ExitPolicy;
+}
+
+/** A checked configuration of a relay. */
+export interface RelayConfig {
+  /** Our own descriptor: name, key, addresses, pools. */
+  readonly own: RelayDescriptor;
+  /** The same as signed text, for clients and for other relays. */
+  readonly descriptor: string;
+  readonly key: SigningKey;
+  /** Name servers that clients are told of. */
+  readonly dns: readonly Address[];
+  /** The relays that we have overlay tunnels with, and no others. */
+  readonly peers: readonly RelayDescriptor[];
+  readonly exit?: ExitConfig;
+  readonly ikePort: number;
+  readonly encapsulatedPort: number;
+  /** Of the host's network, in octets; absent: the interface's. */
+  readonly mtu?: number;
+  /** All ESP is encapsulated in UDP (RFC 3948): no raw sockets are needed. */
+  readonly encapsulatedOnly: boolean;
+  /** The shared key that everybody knows, for clients that cannot do NULL authentication. */
+  readonly publicSharedKey?: string;
+  readonly maxClients: number;
+  readonly maxHalfOpen: number;
+  readonly cookieThreshold: number;
+}
+
+/** What overlay tunnels use unless a peer cannot: the first of the Child SA proposals. */
+const OVERLAY_SUITE: EspSuite = {
+  encryption: EncryptionTransform.AES_GCM_16,
+  keyLength: 256,
+  integrity: 0,
+  esn: true,
+};
+
+const DEFAULT_MTU = 1500;
+
+/** The keys of relay.yaml, each with an example. */
+const EXAMPLES = {
+  name: 'name: relay-a',
+  key: 'key: relay.pem',
+  address: 'address: { ip4: 192.0.2.1 }',
+  'address.ip4': 'ip4: 192.0.2.1',
+  'address.ip6': 'ip6: 2001:db8::1',
+  pool: 'pool: { ip4: 10.1.0.0/16 }',
+  'pool.ip4': 'ip4: 10.1.0.0/16',
+  'pool.ip6': 'ip6: fd00:1::/48',
+  dns: 'dns: [9.9.9.9]',
+  peers: 'peers: [relay-b.yaml]',
+  overlayMtu: 'overlayMtu: 1446',
+  exit: 'exit: { kind: napt, address: { ip4: 192.0.2.2 } }',
+  'exit.kind': 'kind: napt',
+  'exit.address': 'address: { ip4: 192.0.2.2 }',
+  'exit.address.ip4': 'ip4: 192.0.2.2',
+  'exit.address.ip6': 'ip6: 2001:db8::2',
+  'exit.policy': 'policy: ["reject *:25/tcp", "accept *"]',
+  ikePort: 'ikePort: 500',
+  encapsulatedPort: 'encapsulatedPort: 4500',
+  mtu: 'mtu: 1500',
+  encapsulation: 'encapsulation: udp',
+  publicSharedKey: 'publicSharedKey: "anonymous"',
+  maxClients: 'maxClients: 1000',
+  maxHalfOpen: 'maxHalfOpen: 1000',
+  cookieThreshold: 'cookieThreshold: 100',
+} as const;
+
+function parsed<T>(parse: (text: string) => T) {
+  return z.string('must be text').transform((text, context) => {
+    try {
+      return parse(text);
+    } catch (error) {
+      context.addIssue({ code: 'custom', message: (error as Error).message });
+      return z.NEVER;
+    }
+  });
+}
+
+function addressOf(family: Family) {
+  return parsed((text): Address => {
+    const address = parseAddress(text);
+    if (familyOf(address) !== family) throw new RangeError(`'${text}' is not an IPv${family} address`);
+    return address;
+  });
+}
+
+function prefixOf(family: Family) {
+  return parsed((text): Prefix => {
+    const prefix = parsePrefix(text);
+    if (prefix.family !== family) throw new RangeError(`'${text}' is not an IPv${family} address block`);
+    return prefix;
+  });
+}
+
+const atLeastOne = (value: { ip4?: unknown; ip6?: unknown }) =>
+  value.ip4 !== undefined || value.ip6 !== undefined;
+const addresses = z
+  .strictObject({ ip4: addressOf(4).optional(), ip6: addressOf(6).optional() })
+  .refine(atLeastOne, 'needs ip4, ip6 or both');
+const port = z.int().min(1).max(65_535);
+const packetSize = z.int().min(576).max(65_535);
+const text = z.string('must be text; put it in quotes').min(1, 'must not be empty');
+
+const schema = z.strictObject({
+  name: text.regex(
+    /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/,
+    'must be 1 to 63 letters, digits, dots, hyphens or underscores',
+  ),
+  key: text,
+  address: addresses,
+  pool: z
+    .strictObject({ ip4: prefixOf(4).optional(), ip6: prefixOf(6).optional() })
+    .refine(atLeastOne, 'needs ip4, ip6 or both'),
+  dns: z.array(parsed(parseAddress)).max(8).default([]),
+  peers: z.array(text).default([]),
+  overlayMtu: packetSize.optional(),
+  exit: z
+    .strictObject({
+      kind: z.enum(['napt', 'kernel', 'sockets'], 'must be napt, kernel or sockets'),
+      address: addresses.optional(),
+      policy: z.array(z.string('must be text')).min(1).max(64).optional(),
+    })
+    .optional(),
+  ikePort: port.default(500),
+  encapsulatedPort: port.default(4500),
+  mtu: packetSize.optional(),
+  encapsulation: z.literal('udp', 'can only be udp; leave the key out for plain ESP').optional(),
+  publicSharedKey: text.optional(),
+  maxClients: z.int().min(1).default(1000),
+  maxHalfOpen: z.int().min(1).default(1000),
+  cookieThreshold: z.int().min(0).default(100),
+});
+
+/**
+ * Reads relay.yaml; `key` and `peers` name files relative to it. @throws ConfigError, DescriptorError naming the file, the
+ * key and the remedy
+ */
+export function loadRelayConfig(file: string, crypto: CryptoProvider): RelayConfig {
+  const read = (name: string) => readFileSync(resolve(dirname(file), name), 'utf8');
+  let content: string;
+  try {
+    content = readFileSync(file, 'utf8');
+  } catch (cause) {
+    throw new ConfigError(`${file}: cannot be read: ${(cause as Error).message}`);
+  }
+  return parseRelayConfig(content, file, read, crypto);
+}
+
+/**
+ * `loadRelayConfig` for a text.
+ * @param where - the file's name, for error messages
+ * @param read - the text of a file, by the name that the configuration gives it; what it throws is reported
+ */
+export function parseRelayConfig(
+  content: string,
+  where: string,
+  read: (name: string) => string,
+  crypto: CryptoProvider,
+): RelayConfig {
+  const document = parseConfig(content, where, schema, EXAMPLES);
+  const { value } = document;
+  const readAt = <T>(
+    path: readonly PropertyKey[],
+    name: string,
+    remedy: string,
+    parse: (text: string) => T,
+  ): T => {
+    try {
+      return parse(read(name));
+    } catch (cause) {
+      throw document.error(path, `'${name}': ${(cause as Error).message}${remedy}`);
+    }
+  };
+  const key = readAt(['key'], value.key, "; make one with 'ike-telescope keygen'", (pem) =>
+    decodeKeyFile(pem, crypto),
+  );
+  const peers = value.peers.map((name, index) =>
+    readAt(['peers', index], name, '', (descriptor) => parseDescriptor(descriptor, crypto, name)),
+  );
+
+  const encapsulatedOnly = value.encapsulation === 'udp';
+  const families = peers.map((peer) => overlayFamily(value.address, peer.addresses));
+  peers.forEach((peer, index) => {
+    if (families[index] === undefined) {
+      throw document.error(
+        ['peers', index],
+        `relay '${peer.name}' has no address of a family that this relay has`,
+      );
+    }
+  });
+  const mtus = [value.address.ip4 === undefined ? 6 : 4, ...families].map((family) =>
+    overlayMtuOf(value.mtu ?? DEFAULT_MTU, family as Family, encapsulatedOnly),
+  );
+  const descriptor = signDescriptor(
+    {
+      name: value.name,
+      addresses: value.address,
+      pools: value.pool,
+      overlayMtu: value.overlayMtu ?? Math.min(...mtus),
+      exit: value.exit !== undefined,
+      exitPolicy: value.exit?.policy,
+    },
+    key,
+    crypto,
+  );
+  const own = parseDescriptor(descriptor, crypto, where);
+  const relays = fixedRelaySet(peers);
+  if (relays.find(own.keyId) !== undefined) {
+    throw document.error(['peers'], `relay '${own.name}' cannot be a peer of its own; take it off the list`);
+  }
+  try {
+    checkDisjointPools(own, peers);
+  } catch (cause) {
+    throw document.error(['pool'], (cause as Error).message);
+  }
+  return {
+    own,
+    descriptor,
+    key,
+    dns: value.dns,
+    peers,
+    exit: value.exit && exitOf(value.exit, document.error),
+    ikePort: value.ikePort,
+    encapsulatedPort: value.encapsulatedPort,
+    mtu: value.mtu,
+    encapsulatedOnly,
+    publicSharedKey: value.publicSharedKey,
+    maxClients: value.maxClients,
+    maxHalfOpen: value.maxHalfOpen,
+    cookieThreshold: value.cookieThreshold,
+  };
+}
+
+function exitOf(
+  exit: NonNullable<z.infer<typeof schema>['exit']>,
+  error: (path: readonly PropertyKey[], message: string) => ConfigError,
+): ExitConfig {
+  const { kind, address = {}, policy = DEFAULT_EXIT_POLICY } = exit;
+  if (kind === 'napt' && exit.address === undefined) {
+    throw error(
+      ['exit'],
+      `a napt exit needs an address that the host itself does not use; write for example "${EXAMPLES['exit.address']}"`,
+    );
+  }
+  try {
+    return { kind, addresses: address, policy: parseExitPolicy(policy, 'policy') };
+  } catch (cause) {
+    throw error(['exit', 'policy'], (cause as Error).message);
+  }
+}
+
+/** The largest packet that an overlay tunnel carries over a network of `mtu`, in octets. */
+export function overlayMtuOf(mtu: number, family: Family, encapsulated: boolean): number {
+  return maxInnerPacket(mtu, OVERLAY_SUITE, { family, encapsulated });
+}

@@ -1,0 +1,149 @@
+import { type AddressKey, addressKey, keyOfAddress } from '../forward/address-key.ts';
+import { decide, type ForwardingTable, forwardingTable, type PacketSource } from '../forward/decision.ts';
+import type { Exit } from '../forward/exit.ts';
+import type { Packet } from '../link/packet.ts';
+import type { AssignedAddresses, Tunnel } from '../link/sa-store.ts';
+import { type IpHeader, parseIpHeader } from '../wire/ip.ts';
+import type { RelayConfig } from './config.ts';
+import type { RelayLink } from './relay-link.ts';
+
+/** The overlay tunnel that a packet should leave through is down. */
+const OVERLAY_DOWN = 'overlay-down';
+
+/** What a tunnel counts that is not a drop. */
+const CARRIED: readonly string[] = ['packetsIn', 'packetsOut', 'octetsIn', 'octetsOut'];
+
+/** Packets dropped, by reason (the decision's, the exit's, and those of ESP and its selectors); a bounded set of names. */
+export type Drops = Readonly<Record<string, number>>;
+
+/** Moves packets between clients, overlays, our own IKE and ESP, and the exit, as the forwarding decision says. */
+export class Forwarder {
+  readonly #link: RelayLink;
+  readonly #exit: Exit | undefined;
+  readonly #table: ForwardingTable;
+  readonly #clients = new Map<AddressKey, Tunnel>();
+  readonly #tunnels = new Set<Tunnel>();
+  /** Those of tunnels that are gone included. */
+  readonly #drops: Record<string, number> = {};
+
+  constructor(config: RelayConfig, link: RelayLink, exit: Exit | undefined) {
+    this.#link = link;
+    this.#exit = exit;
+    this.#table = forwardingTable({
+      addresses: present(config.own.addresses),
+      pools: present(config.own.pools),
+      peers: config.peers.map(({ keyId, addresses, pools }) => ({
+        keyId,
+        addresses: present(addresses),
+        pools: present(pools),
+      })),
+      exitPolicy: config.exit?.policy,
+      isClient: (address) => this.#clients.has(address),
+    });
+    exit?.onReturn((packet) => this.#forward([packet], { kind: 'exit' }));
+  }
+
+  get drops(): Drops {
+    const drops = { ...this.#drops };
+    for (const tunnel of this.#tunnels) addTo(drops, dropsOf(tunnel));
+    addTo(drops, this.#exit?.counters ?? {});
+    return drops;
+  }
+
+  /** A client has been assigned addresses. @returns what to call when it is gone */
+  addClient({ ip4, ip6 }: AssignedAddresses, tunnel: Tunnel): () => void {
+    const assigned = [ip4, ip6?.address].filter((address) => address !== undefined).map(keyOfAddress);
+    for (const key of assigned) this.#clients.set(key, tunnel);
+    const remove = this.#addTunnel(tunnel, { kind: 'client', assigned });
+    return () => {
+      remove();
+      for (const key of assigned) {
+        this.#clients.delete(key);
+        this.#exit?.releaseClient(key);
+      }
+    };
+  }
+
+  /** An overlay tunnel with a peer is up. @returns what to call when it is gone */
+  addOverlay(peer: string, tunnel: Tunnel): () => void {
+    return this.#addTunnel(tunnel, { kind: 'overlay', peer });
+  }
+
+  #addTunnel(tunnel: Tunnel, source: PacketSource): () => void {
+    this.#tunnels.add(tunnel);
+    tunnel.onPackets((packets) => this.#forward(packets, source));
+    return () => {
+      if (this.#tunnels.delete(tunnel)) addTo(this.#drops, dropsOf(tunnel));
+    };
+  }
+
+  #forward(packets: readonly Packet[], from: PacketSource): void {
+    const outgoing = new Outgoing();
+    const esp: { readonly packet: Packet; readonly header: IpHeader }[] = [];
+    for (const packet of packets) {
+      const { buffer } = packet;
+      const parsed = parseIpHeader(buffer, packet.start, packet.end);
+      const decision = decide(this.#table, buffer, parsed, from);
+      const header = parsed!; // whatever is not dropped has one
+      switch (decision.kind) {
+        case 'overlay': {
+          const overlay = this.#link.overlay(decision.peer);
+          if (overlay === undefined) this.#count(OVERLAY_DOWN);
+          else outgoing.add(overlay, packet);
+          break;
+        }
+        case 'client':
+          outgoing.add(this.#clients.get(decision.address)!, packet);
+          break;
+        case 'local-ike':
+          if (from.kind === 'overlay') this.#link.receiveUdp(from.peer, packet, header);
+          break;
+        case 'local-esp':
+          esp.push({ packet, header });
+          break;
+        case 'exit': {
+          const reason = this.#exit?.send(packet, addressKey(buffer, header.source, header.family));
+          if (reason !== undefined) this.#count(reason);
+          break;
+        }
+        case 'drop':
+          this.#count(decision.reason);
+      }
+    }
+    if (from.kind === 'overlay') this.#link.receiveEsp(from.peer, esp);
+    outgoing.flush();
+  }
+
+  #count(reason: string): void {
+    this.#drops[reason] = (this.#drops[reason] ?? 0) + 1;
+  }
+}
+
+/** Packets on their way out; neighbours for one tunnel leave together. */
+class Outgoing {
+  #tunnel: Tunnel | undefined;
+  #packets: Packet[] = [];
+
+  add(tunnel: Tunnel, packet: Packet): void {
+    if (tunnel !== this.#tunnel) this.flush();
+    this.#tunnel = tunnel;
+    this.#packets.push(packet);
+  }
+
+  flush(): void {
+    if (this.#packets.length > 0) this.#tunnel?.send(this.#packets);
+    this.#packets = [];
+  }
+}
+
+function dropsOf({ counters }: Tunnel): Readonly<Record<string, number>> {
+  return Object.fromEntries(Object.entries(counters).filter(([name]) => !CARRIED.includes(name)));
+}
+
+function addTo(sums: Record<string, number>, counts: Readonly<Record<string, number>>): void {
+  for (const [name, count] of Object.entries(counts)) sums[name] = (sums[name] ?? 0) + count;
+}
+
+function present<T>({ ip4, ip6 }: { readonly ip4?: T; readonly ip6?: T }): readonly T[] {
+  return [ip4, ip6].filter((member) => member !== undefined);
+}

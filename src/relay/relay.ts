@@ -1,0 +1,241 @@
+import { userSpaceBackend } from '../backend/userspace/backend.ts';
+import { AddressPool } from '../cp/address-pool.ts';
+import type { CryptoProvider } from '../crypto/provider.ts';
+import type { IkeConnection } from '../endpoint/connection.ts';
+import { Endpoint } from '../endpoint/endpoint.ts';
+import type { Exit } from '../forward/exit.ts';
+import type { ResponderConfig } from '../ike/config.ts';
+import { defaultChildProposals, defaultIkeProposals } from '../ike/proposal.ts';
+import type { Clock, Millis } from '../link/clock.ts';
+import type { Origin } from '../link/link.ts';
+import { LinkError } from '../link/link.ts';
+import type { AssignedAddresses, BackendFactory } from '../link/sa-store.ts';
+import type { Native } from '../native/native.ts';
+import { type Address, familyOf } from '../wire/address.ts';
+import { equalBytes } from '../wire/bytes.ts';
+import { overlayMtuOf, type RelayConfig } from './config.ts';
+import { type Drops, Forwarder } from './forwarder.ts';
+import { hostLinks, openExit } from './host.ts';
+import { watchIdle } from './idle-watch.ts';
+import { LimitedAssigner } from './limited-assigner.ts';
+import { Overlay } from './overlay.ts';
+import { ProfileName, relayProfiles } from './profiles.ts';
+import { type HostLinks, RelayLink } from './relay-link.ts';
+import { relaySchedule } from './schedule.ts';
+
+/** An IKE SA that is not established after this long is dropped. */
+const HALF_OPEN_TIMEOUT: Millis = 15_000;
+/** Clients check their hops more often than this; one that is silent for so long is asked whether it is there. */
+const CLIENT_IDLE: Millis = 60_000;
+
+export interface RelayOptions {
+  readonly config: RelayConfig;
+  readonly crypto: CryptoProvider;
+  readonly clock: Clock;
+  /** For plain ESP and for exits with a TUN device. */
+  readonly native?: Native;
+  /** Default: ESP in user space. */
+  readonly backend?: BackendFactory;
+  /** Default: the host's networks. */
+  readonly links?: HostLinks;
+  /** Default: what the configuration asks for. The relay closes it. */
+  readonly exit?: Exit;
+}
+
+/** What a relay is doing, for its operator. */
+export interface RelayState {
+  readonly clients: readonly {
+    /** Where it comes from: its own address at an entry, else one that the relay before assigned. */
+    readonly address: Address;
+    /** Name of the relay through whose overlay it comes. */
+    readonly overlayPeer?: string;
+    readonly assigned: AssignedAddresses;
+    readonly spiIn: number;
+    readonly spiOut: number;
+  }[];
+  readonly overlays: readonly {
+    readonly peer: string;
+    /** Absent while the overlay is down: our role in its IKE SA, and the SPIs of its Child SA. */
+    readonly up?: {
+      readonly role: 'initiator' | 'responder';
+      readonly spiIn: number;
+      readonly spiOut: number;
+    };
+  }[];
+  /** Of clients and overlays together, half-open ones included. */
+  readonly ikeSas: number;
+  readonly drops: Drops;
+}
+
+/** A relay: answers IKE of anonymous clients, keeps overlay tunnels with listed relays, forwards between them. */
+export class Relay {
+  /** Resolves when every overlay has been up. */
+  readonly ready: Promise<void>;
+  readonly #options: RelayOptions;
+  readonly #endpoint: Endpoint;
+  readonly #forwarder: Forwarder;
+  readonly #exit: Exit | undefined;
+  /** By key id. */
+  readonly #overlays: ReadonlyMap<string, Overlay>;
+  /** What to do when one is gone. */
+  readonly #clients = new Map<IkeConnection, () => void>();
+  #closing: Promise<void> | undefined;
+
+  private constructor(options: RelayOptions, endpoint: Endpoint, link: RelayLink, exit: Exit | undefined) {
+    const { config, crypto, clock } = options;
+    this.#options = options;
+    this.#endpoint = endpoint;
+    this.#exit = exit;
+    this.#forwarder = new Forwarder(config, link, exit);
+    this.#overlays = new Map(
+      config.peers.map((peer) => {
+        const forwarder = this.#forwarder;
+        return [peer.keyId, new Overlay({ config, peer, endpoint, link, forwarder, crypto, clock })];
+      }),
+    );
+    this.ready = Promise.all([...this.#overlays.values()].map((overlay) => overlay.ready)).then(() => {});
+  }
+
+  /**
+   * Opens the host's sockets and the exit, answers clients and dials the listed relays.
+   * @throws LinkError, ExitError, NativeError, CommandError saying what to do; nothing is left open then
+   */
+  static async open(options: RelayOptions): Promise<Relay> {
+    const { config, crypto, clock, native } = options;
+    const link = new RelayLink(options.links ?? (await hostLinks(config, native)));
+    requireOverlayMtu(config, link);
+    const exit = options.exit ?? (await openExit(config, { native, clock, random: crypto.random }));
+    try {
+      const endpoint = await Endpoint.open({
+        link,
+        backend: options.backend ?? userSpaceBackend(crypto),
+        crypto,
+        clock,
+        hintsTo: (origin) => isPeerHost(config, origin),
+      });
+      const relay = new Relay(options, endpoint, link, exit);
+      relay.#start();
+      return relay;
+    } catch (error) {
+      await exit?.close();
+      throw error;
+    }
+  }
+
+  state(): RelayState {
+    const { peers } = this.#options.config;
+    return {
+      clients: [...this.#clients.keys()].flatMap(({ origin, child }) => {
+        if (child === undefined) return [];
+        const { spiIn, spiOut, assigned } = child.info;
+        const overlayPeer = peers.find(({ keyId }) => keyId === origin.overlayPeer)?.name;
+        return [
+          {
+            address: origin.address,
+            ...(overlayPeer !== undefined && { overlayPeer }),
+            assigned: assigned!,
+            spiIn,
+            spiOut,
+          },
+        ];
+      }),
+      overlays: [...this.#overlays.values()].map(({ peer, connection }) => {
+        if (connection?.child === undefined) return { peer: peer.name };
+        const { spiIn, spiOut } = connection.child.info;
+        return { peer: peer.name, up: { role: connection.role, spiIn, spiOut } };
+      }),
+      ikeSas: this.#endpoint.size,
+      drops: this.#forwarder.drops,
+    };
+  }
+
+  /** Deletes every client's IKE SA and the overlays, in order, and gives back all that it opened. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    for (const overlay of this.#overlays.values()) overlay.stop();
+    // Clients first: the Deletes of those behind other relays travel through the overlays.
+    await Promise.all(
+      [...this.#clients.keys()].map((connection) => this.#endpoint.closeConnection(connection)),
+    );
+    await this.#endpoint.close();
+    await this.#exit?.close();
+  }
+
+  #start(): void {
+    const { config } = this.#options;
+    this.#endpoint.listen({
+      config: this.#responderConfig(),
+      cookieThreshold: config.cookieThreshold,
+      maxHalfOpen: config.maxHalfOpen,
+      onChild: (connection) => this.#accept(connection),
+      onClosed: (connection) => {
+        this.#clients.get(connection)?.();
+        this.#clients.delete(connection);
+      },
+      onInitialContact: (connection, contactKey) => this.#overlays.get(contactKey)?.contact(connection),
+    });
+    for (const overlay of this.#overlays.values()) overlay.start();
+  }
+
+  #accept(connection: IkeConnection): void {
+    const { peer, child } = connection;
+    if (peer.profile === ProfileName.OVERLAY) {
+      for (const overlay of this.#overlays.values()) {
+        if (equalBytes(overlay.peer.publicKey, peer.publicKey!)) overlay.accept(connection);
+      }
+      return;
+    }
+    const { clock, crypto } = this.#options;
+    this.#clients.set(connection, this.#forwarder.addClient(child!.info.assigned!, child!.tunnel));
+    watchIdle(connection, clock, () => CLIENT_IDLE * (0.8 + (0.4 * crypto.random(1)[0]) / 256));
+  }
+
+  #responderConfig(): ResponderConfig {
+    const { config, crypto } = this.#options;
+    const { own, dns, maxClients, maxHalfOpen, peers } = config;
+    const pool = new AddressPool({
+      ip4: own.pools.ip4,
+      ip6: own.pools.ip6,
+      ip4Dns: dns.filter((address) => familyOf(address) === 4),
+      ip6Dns: dns.filter((address) => familyOf(address) === 6),
+      random: crypto.random,
+    });
+    const profiles = relayProfiles(config, new LimitedAssigner(pool, maxClients));
+    // Each client has an address; this also bounds those that got none and have not left yet.
+    const most = maxClients + maxHalfOpen + 2 * peers.length;
+    return {
+      crypto,
+      ikeProposals: defaultIkeProposals,
+      childProposals: defaultChildProposals,
+      retransmission: relaySchedule,
+      profile: (claim) => {
+        const profile = profiles(claim);
+        return profile?.assigner !== undefined && this.#endpoint.size > most ? undefined : profile;
+      },
+      halfOpenTimeout: HALF_OPEN_TIMEOUT,
+    };
+  }
+}
+
+/** Unprotected hints go to listed relays only: a client is never told anything outside its IKE SA. */
+function isPeerHost({ peers }: RelayConfig, { overlayPeer, address }: Origin): boolean {
+  return (
+    overlayPeer === undefined &&
+    peers.some(({ addresses: { ip4, ip6 } }) => address === ip4 || address === ip6)
+  );
+}
+
+/** The descriptor promises clients an overlay MTU. @throws LinkError if the host's network cannot carry it */
+function requireOverlayMtu({ own, encapsulatedOnly }: RelayConfig, link: RelayLink): void {
+  const family = own.addresses.ip4 === undefined ? 6 : 4;
+  const possible = overlayMtuOf(link.mtu, family, encapsulatedOnly);
+  if (own.overlayMtu <= possible) return;
+  throw new LinkError(
+    `the descriptor promises an overlay MTU of ${own.overlayMtu} octets, but a network of MTU ${link.mtu} carries ` +
+      `${possible}: set overlayMtu: ${possible} (or mtu: ${link.mtu}) and hand out the new descriptor`,
+  );
+}

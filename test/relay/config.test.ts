@@ -1,0 +1,230 @@
+import { generateKeyPairSync } from 'node:crypto';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, describe, expect, it } from 'vitest';
+import { nodeProvider } from '../../src/crypto/node.ts';
+import { parseDescriptor } from '../../src/descriptor/descriptor.ts';
+import { loadRelayConfig, parseRelayConfig } from '../../src/relay/config.ts';
+import { decodeKeyFile, encodeKeyFile } from '../../src/relay/key-file.ts';
+import { relayConfigs, relayYaml } from '../support/sim-relays.ts';
+
+const crypto = nodeProvider();
+const key = crypto.signatures.fromSecret('ed25519', new Uint8Array(32).fill(99));
+const listed = relayConfigs([
+  { name: 'b', number: 2 },
+  { name: 'c', number: 3 },
+]);
+const overlapping = relayConfigs([{ name: 'd', number: 4, pool: '10.1.128.0/17' }]).get('d')!;
+const sixOnly = parseRelayConfig(
+  'name: six\nkey: own.pem\naddress: { ip6: "2001:db8::6" }\npool: { ip6: "fd06::/48" }',
+  'six.yaml',
+  () => encodeKeyFile(crypto.signatures.fromSecret('ed25519', new Uint8Array(32).fill(66))),
+  crypto,
+);
+
+const files: Record<string, string> = {
+  'own.pem': encodeKeyFile(key),
+  'b.yaml': listed.get('b')!.descriptor,
+  'c.yaml': listed.get('c')!.descriptor,
+  'd.yaml': overlapping.descriptor,
+  'six.yaml': sixOnly.descriptor,
+  'altered.yaml': listed.get('b')!.descriptor.replace('10.2.0.0/16', '10.22.0.0/16'),
+  'ecdsa.pem': generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey.export({
+    format: 'pem',
+    type: 'pkcs8',
+  }) as string,
+};
+
+function read(name: string): string {
+  if (!(name in files)) throw new Error('ENOENT: no such file');
+  return files[name];
+}
+
+const minimal = 'name: a\nkey: own.pem\naddress: { ip4: 192.0.2.1 }\npool: { ip4: 10.1.0.0/16 }\n';
+
+function parse(text: string) {
+  return parseRelayConfig(text, 'relay.yaml', read, crypto);
+}
+
+describe('relay.yaml', () => {
+  it('has defaults for everything but name, key, address and pool', () => {
+    const config = parse(minimal);
+    expect(config).toMatchObject({
+      own: { name: 'a', exit: false, overlayMtu: 1446, addresses: { ip4: '192.0.2.1' } },
+      dns: [],
+      peers: [],
+      ikePort: 500,
+      encapsulatedPort: 4500,
+      encapsulatedOnly: false,
+      maxClients: 1000,
+      maxHalfOpen: 1000,
+      cookieThreshold: 100,
+    });
+    expect(config.exit).toBeUndefined();
+    expect(config.mtu).toBeUndefined();
+  });
+
+  it('makes a descriptor that its readers accept', () => {
+    const config = parse(`${minimal}exit: { kind: sockets, policy: ["accept *:53/udp"] }\n`);
+    const descriptor = parseDescriptor(config.descriptor, crypto, 'a.yaml');
+    expect(descriptor).toEqual(config.own);
+    expect(descriptor).toMatchObject({ exit: true, exitPolicy: ['accept *:53/udp'] });
+    expect(descriptor.publicKey).toEqual(key.publicKey);
+  });
+
+  it.each([
+    ['plain ESP on 1500', '', 1446],
+    ['ESP in UDP', 'encapsulation: udp', 1438],
+    ['a smaller network', 'mtu: 1400', 1346],
+    ['a figure of its own', 'overlayMtu: 1300', 1300],
+  ])('derives the overlay MTU: %s', (_, line, mtu) => {
+    expect(parse(`${minimal}${line}`).own.overlayMtu).toBe(mtu);
+  });
+
+  it('counts IPv6 headers when a peer can only be reached over IPv6', () => {
+    const dual = `name: a
+key: own.pem
+address: { ip4: 192.0.2.1, ip6: "2001:db8::1" }
+pool: { ip4: 10.1.0.0/16 }
+`;
+    expect(parse(`${dual}peers: [b.yaml]`).own.overlayMtu).toBe(1446);
+    expect(parse(`${dual}peers: [b.yaml, six.yaml]`).own.overlayMtu).toBe(1426);
+  });
+
+  it.each<[string, string, RegExp]>([
+    [
+      'an unknown key',
+      `${minimal}pools: x`,
+      /^relay\.yaml: line 5: pools: no such key; there are name, key, .*pool/,
+    ],
+    [
+      'an unknown nested key',
+      minimal.replace('ip4: 10', 'ipv4: 10'),
+      /line 4: pool\.ipv4: no such key; there are ip4, ip6/,
+    ],
+    [
+      'a missing name',
+      minimal.replace('name: a\n', ''),
+      /^relay\.yaml: name: is missing; write for example "name: relay-a"/,
+    ],
+    ['a missing pool', minimal.replace(/pool.*\n/, ''), /pool: is missing; write for example/],
+    ['an empty file', '', /name: is missing/],
+    ['YAML that is not', 'name: [a', /^relay\.yaml: line 1: /],
+    ['a bad name', minimal.replace('name: a', 'name: "a b"'), /line 1: name: must be 1 to 63 letters/],
+    [
+      'an address that is none',
+      minimal.replace('192.0.2.1', '192.0.2.256'),
+      /line 3: address\.ip4: '192\.0\.2\.256' is not an/,
+    ],
+    [
+      'a family in the wrong place',
+      minimal.replace('192.0.2.1', '"::1"'),
+      /address\.ip4: '::1' is not an IPv4 address; write for/,
+    ],
+    [
+      'host bits in the pool',
+      minimal.replace('10.1.0.0/16', '10.1.0.1/16'),
+      /line 4: pool\.ip4: '10\.1\.0\.1\/16' has host bits set/,
+    ],
+    ['no address', minimal.replace('{ ip4: 192.0.2.1 }', '{}'), /address: needs ip4, ip6 or both/],
+    [
+      'a pool with our own address',
+      minimal.replace('10.1.0.0/16', '192.0.2.0/24'),
+      /contains the relay's own address/,
+    ],
+    [
+      'a key file that is not there',
+      minimal.replace('own.pem', 'no.pem'),
+      /line 2: key: 'no\.pem': ENOENT.*ike-telescope keygen/,
+    ],
+    [
+      'a key file of another kind',
+      minimal.replace('own.pem', 'b.yaml'),
+      /key: 'b\.yaml': not the PEM .* Ed25519 private key/,
+    ],
+    [
+      'a key of another algorithm',
+      minimal.replace('own.pem', 'ecdsa.pem'),
+      /key: 'ecdsa\.pem': not the PEM .* Ed25519 private key: it is of type ec; make one/,
+    ],
+    ['a peer that is not there', `${minimal}peers: [no.yaml]`, /line 5: peers\.0: 'no\.yaml': ENOENT/],
+    ['an altered descriptor', `${minimal}peers: [altered.yaml]`, /peers\.0: .*signature: not by publicKey/],
+    ['a peer listed twice', `${minimal}peers: [b.yaml, b.yaml]`, /'b' and 'b' have the same key/],
+    [
+      'a peer without a common family',
+      `${minimal}peers: [six.yaml]`,
+      /peers\.0: relay 'six' has no address of a family/,
+    ],
+    [
+      'pools that overlap',
+      `${minimal}peers: [d.yaml]`,
+      /pool: the pools of relays 'a' \(10\.1\.0\.0\/16\) and 'd' \(10\.1\.128\.0\/17\) overlap/,
+    ],
+    [
+      'a port out of range',
+      `${minimal}ikePort: 70000`,
+      /line 5: ikePort: .*write for example "ikePort: 500"/,
+    ],
+    [
+      'a shared key that is a number',
+      `${minimal}publicSharedKey: 1234`,
+      /publicSharedKey: must be text; put it in quotes/,
+    ],
+    ['an exit of no kind', `${minimal}exit: { policy: ["accept *"] }`, /exit\.kind: is missing/],
+    [
+      'an exit of another kind',
+      `${minimal}exit: { kind: nat }`,
+      /exit\.kind: must be napt, kernel or sockets/,
+    ],
+    [
+      'a napt exit without an address',
+      `${minimal}exit: { kind: napt }`,
+      /exit: a napt exit needs an address that the host itself does not use/,
+    ],
+    [
+      'an exit policy that is none',
+      `${minimal}exit: { kind: sockets, policy: ["allow *"] }`,
+      /exit\.policy: .*rule 1: 'allow \*' is not a rule/,
+    ],
+    ['an encapsulation that is none', `${minimal}encapsulation: tcp`, /encapsulation: can only be udp/],
+  ])('refuses %s', (_, text, message) => {
+    expect(() => parse(text)).toThrow(message);
+  });
+
+  it('refuses itself as a peer', () => {
+    files['a.yaml'] = parse(minimal).descriptor;
+    expect(() => parse(`${minimal}peers: [a.yaml]`)).toThrow(/relay 'a' cannot be a peer of its own/);
+  });
+
+  it('names every key that is wrong, not only the first', () => {
+    expect(() => parse('nome: a\nkey: own.pem')).toThrow(
+      /address: is missing[\s\S]*pool: is missing[\s\S]*nome: no such key/,
+    );
+  });
+});
+
+describe('loadRelayConfig', () => {
+  const directory = mkdtempSync(join(tmpdir(), 'relay-config-'));
+  afterAll(() => rmSync(directory, { recursive: true }));
+
+  it('reads files relative to the configuration', () => {
+    writeFileSync(join(directory, 'a.pem'), encodeKeyFile(key));
+    writeFileSync(join(directory, 'b.yaml'), files['b.yaml']);
+    const file = join(directory, 'relay.yaml');
+    writeFileSync(file, relayYaml({ name: 'a', number: 1 }, ['b']));
+    expect(loadRelayConfig(file, crypto).peers.map(({ name }) => name)).toEqual(['b']);
+  });
+
+  it('says which file it cannot read', () => {
+    expect(() => loadRelayConfig(join(directory, 'nowhere.yaml'), crypto)).toThrow(
+      /nowhere\.yaml: cannot be read/,
+    );
+  });
+});
+
+describe('key files', () => {
+  it('round-trip', () => {
+    expect(decodeKeyFile(encodeKeyFile(key), crypto)).toEqual(key);
+  });
+});

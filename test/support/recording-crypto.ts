@@ -1,0 +1,37 @@
+import type { CryptoProvider, Protector } from '../../src/crypto/provider.ts';
+import { decodePlain, decodeProtected } from '../../src/ike/message.ts';
+import type { Payload } from '../../src/ike/payload/index.ts';
+
+/** A provider that keeps a copy of every cipher it makes, so that a test can read what was protected. */
+export class RecordingCrypto {
+  readonly provider: CryptoProvider;
+  readonly #protectors: Protector[] = [];
+
+  constructor(inner: CryptoProvider) {
+    this.provider = {
+      ...inner,
+      name: inner.name,
+      signatures: inner.signatures,
+      random: (length) => inner.random(length),
+      prf: (id, key, ...parts) => inner.prf(id, key, ...parts),
+      hash: (id, ...parts) => inner.hash(id, ...parts),
+      keyExchange: (method) => inner.keyExchange(method),
+      protector: (suite, keys) => {
+        const copy = { encryption: keys.encryption.slice(), integrity: keys.integrity.slice() };
+        this.#protectors.push(inner.protector(suite, copy));
+        return inner.protector(suite, keys);
+      },
+    };
+  }
+
+  /** The payloads of a message, decrypted if it is protected. @throws Error if it cannot be read */
+  read(message: Uint8Array): readonly Payload[] {
+    const plain = decodePlain(message);
+    if (plain.kind === 'ok') return plain.payloads;
+    for (const protector of this.#protectors) {
+      const decoded = decodeProtected(message, protector);
+      if (decoded.kind === 'ok') return decoded.payloads;
+    }
+    throw new Error('the message cannot be read');
+  }
+}
