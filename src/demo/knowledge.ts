@@ -131,10 +131,16 @@ function seenOn({ links }: Observations, link: LinkName): string[] {
   return links[link].sightings.map(({ fact }) => fact.label);
 }
 
-/** The facts whose text is in a node's report, as a whole word: 192.0.2.1 is not in 192.0.2.10. */
+/** The facts that a node's report names. */
 function toldBy({ facts, nodes }: Observations, node: RelayName | 'D'): string[] {
-  const report = new Set((nodes[node] ?? '').split(/[^0-9A-Za-z.:]+/));
-  return facts.filter(({ words }) => words.some((word) => report.has(word))).map(({ label }) => label);
+  const report = nodes[node] ?? '';
+  return facts.filter(({ words }) => words.some((word) => names(report, word))).map(({ label }) => label);
+}
+
+/** Whether a text has an address, number or name as a whole: 192.0.2.1 is not in 192.0.2.10. */
+function names(text: string, word: string): boolean {
+  const escaped = word.replace(/[.]/g, '\\.');
+  return new RegExp(`(?<![0-9A-Za-z]|\\d\\.)${escaped}(?![0-9A-Za-z]|\\.\\d)`).test(text);
 }
 
 function isLink(observer: Observer): observer is LinkName {

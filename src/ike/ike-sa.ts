@@ -129,6 +129,11 @@ export class IkeSa {
     return this.#sa.established && !this.#closed;
   }
 
+  /** Where our messages and ESP go: the peer, and whether it is encapsulated in UDP. */
+  get origin(): Origin {
+    return this.#sa.origin;
+  }
+
   /** Round trips: responses to requests of ours, including those that asked for another IKE_SA_INIT request. */
   get exchanges(): number {
     return this.#exchanges;

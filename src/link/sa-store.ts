@@ -48,8 +48,6 @@ export type SaOperation =
       readonly direction: 'inbound' | 'outbound';
       readonly spi: number;
       readonly path: Origin;
-      /** The policy that it was installed under; absent for an SPI that was only reserved. */
-      readonly tunnelId?: string;
     };
 
 /** `spi` answers a `reserve`. A failure carries the text for the operator. */

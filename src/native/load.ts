@@ -22,6 +22,9 @@ export function loadNative(): LoadedNative {
 function load(): LoadedNative {
   if (process.platform !== 'linux')
     return { unavailable: `native I/O needs Linux, this is ${process.platform}` };
+  if (process.env.IKE_TELESCOPE_WITHOUT_FFI === '1') {
+    return { unavailable: 'native I/O is switched off by IKE_TELESCOPE_WITHOUT_FFI' };
+  }
   try {
     const koffi: Koffi = createRequire(import.meta.url)('koffi');
     return { native: nativeOf(new Libc(koffi)) };

@@ -1,13 +1,14 @@
 import { type Attachment, type Link, LinkError, type LinkHandlers, type Origin } from '../link/link.ts';
-import { allocatePacket, type Packet } from '../link/packet.ts';
+import { type Packet, udpPacket } from '../link/packet.ts';
 import type { Tunnel } from '../link/sa-store.ts';
 import { type Address, addressBytes, addressText, type Family, familyOf } from '../wire/address.ts';
-import { equalBytes } from '../wire/bytes.ts';
+import { concat, equalBytes } from '../wire/bytes.ts';
 import {
   type IpHeader,
   IpProtocol,
   ipHeaderLength,
   parseUdpHeader,
+  type UdpAddresses,
   type UdpHeader,
   writeIpHeader,
   writeUdpHeader,
@@ -15,7 +16,7 @@ import {
 
 const UDP_HEADER = 8;
 /** RFC 3948 2.2: four zero octets where ESP has its SPI. */
-const NON_ESP_MARKER = 4;
+const NON_ESP_MARKER = new Uint8Array(4);
 const ENCAPSULATED_PORT = 4500;
 
 /** The host's networks, one link per family. */
@@ -103,12 +104,11 @@ export class RelayLink implements Link {
       this.#handlers.ike(packet.buffer.slice(udp.payload, udp.end), origin);
       return;
     }
-    if (udp.end - udp.payload <= NON_ESP_MARKER) return;
-    const ike = packet.buffer
-      .subarray(udp.payload, udp.payload + NON_ESP_MARKER)
-      .every((octet) => octet === 0);
-    if (ike) {
-      this.#handlers.ike(packet.buffer.slice(udp.payload + NON_ESP_MARKER, udp.end), origin);
+    const payload = packet.buffer.subarray(udp.payload, udp.end);
+    // Keepalives of RFC 3948 2.3 are shorter, too.
+    if (payload.length <= NON_ESP_MARKER.length) return;
+    if (equalBytes(payload.subarray(0, NON_ESP_MARKER.length), NON_ESP_MARKER)) {
+      this.#handlers.ike(payload.slice(NON_ESP_MARKER.length), origin);
       return;
     }
     packet.start = udp.payload;
@@ -167,38 +167,28 @@ export class RelayLink implements Link {
 
 /** An IKE message as a whole IP packet from our address, for an overlay tunnel. */
 function ikePacket(message: Uint8Array, to: Origin): Packet {
-  const marker = to.encapsulated ? NON_ESP_MARKER : 0;
-  const packet = allocatePacket(marker + message.length);
-  packet.buffer.set(message, packet.start + marker);
-  addUdpHeader(packet, to);
-  addIpHeader(packet, to, IpProtocol.UDP);
-  return packet;
+  return udpPacket(to.encapsulated ? concat(NON_ESP_MARKER, message) : message, udpAddresses(to));
 }
 
 function addOuterHeaders(packet: Packet, to: Origin): void {
-  if (to.encapsulated) addUdpHeader(packet, to);
-  addIpHeader(packet, to, to.encapsulated ? IpProtocol.UDP : IpProtocol.ESP);
-}
-
-function addUdpHeader(packet: Packet, to: Origin): void {
-  packet.start -= UDP_HEADER;
-  writeUdpHeader(packet.buffer, packet.start, packet.end, {
-    source: addressBytes(to.localAddress),
-    destination: addressBytes(to.address),
-    sourcePort: to.localPort,
-    destinationPort: to.port,
-  });
-}
-
-function addIpHeader(packet: Packet, to: Origin, protocol: number): void {
+  if (to.encapsulated) {
+    packet.start -= UDP_HEADER;
+    writeUdpHeader(packet.buffer, packet.start, packet.end, udpAddresses(to));
+  }
   const length = packet.end - packet.start;
   packet.start -= ipHeaderLength(familyOf(to.address));
-  writeIpHeader(
-    packet.buffer,
-    packet.start,
-    { source: to.localAddress, destination: to.address, protocol },
-    length,
-  );
+  const protocol = to.encapsulated ? IpProtocol.UDP : IpProtocol.ESP;
+  const header = { source: to.localAddress, destination: to.address, protocol };
+  writeIpHeader(packet.buffer, packet.start, header, length);
+}
+
+function udpAddresses({ localAddress, localPort, address, port }: Origin): UdpAddresses {
+  return {
+    source: addressBytes(localAddress),
+    destination: addressBytes(address),
+    sourcePort: localPort,
+    destinationPort: port,
+  };
 }
 
 function sameAddresses(a: Packet, aHeader: IpHeader, b: Packet, bHeader: IpHeader): boolean {

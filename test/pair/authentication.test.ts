@@ -197,10 +197,6 @@ describe('a Child SA that fails', () => {
   });
 
   it('refuses an answer with wider selectors than offered', () => {
-    const pair = new Pair({
-      initiator: initiatorConfig(provider, relay),
-      responder: responderConfig(provider, anonymousProfile(relay)),
-    });
     // The initiator's offer is narrowed behind the responder's back.
     const { child } = initiatorConfig(provider, relay);
     const narrow = { ...anySelector(4), startPort: 80, endPort: 80 };
@@ -216,7 +212,5 @@ describe('a Child SA that fails', () => {
     }).run(5000);
     expect(sly.initiator.ending?.message).toContain('widened');
     expectNothingLeft(sly);
-    pair.run(5000);
-    expect(pair.initiator.ike.established).toBe(true);
   });
 });

@@ -3,12 +3,18 @@ import { userSpaceBackend } from '../../src/backend/userspace/backend.ts';
 import { nodeProvider } from '../../src/crypto/node.ts';
 import type { IkeConnection } from '../../src/endpoint/connection.ts';
 import { Endpoint } from '../../src/endpoint/endpoint.ts';
-import { buildInitiator } from './initiator.ts';
 import type { BackendFactory, TunnelPolicy } from '../../src/link/sa-store.ts';
 import { overlaySelectors } from '../../src/relay/overlay-selectors.ts';
 import { addressSelector, type TrafficSelector } from '../../src/wire/traffic-selector.ts';
 import type { SeenPacket } from '../support/sim-network.ts';
-import { RelayNetwork, relayAddress, relayConfigs, type SimRelay, sortedKeys } from '../support/sim-relays.ts';
+import {
+  RelayNetwork,
+  relayAddress,
+  relayConfigs,
+  type SimRelay,
+  sortedKeys,
+} from '../support/sim-relays.ts';
+import { buildInitiator } from './initiator.ts';
 
 const crypto = nodeProvider();
 
@@ -29,7 +35,9 @@ function ikeSas(relays: RelayNetwork, name: string): number {
 
 /** Hosts that sent an IKE_SA_INIT request over the edge: exchange type 34, the I flag, no R flag. */
 function dialled(seen: readonly SeenPacket[]): ReadonlySet<string> {
-  const requests = seen.filter(({ bytes }) => bytes[9] === 17 && bytes[20 + 8 + 18] === 34 && bytes[20 + 8 + 19] === 8);
+  const requests = seen.filter(
+    ({ bytes }) => bytes[9] === 17 && bytes[20 + 8 + 18] === 34 && bytes[20 + 8 + 19] === 8,
+  );
   return new Set(requests.map(({ from }) => from));
 }
 
@@ -39,12 +47,15 @@ function recordingBackend(policies: TunnelPolicy[]): BackendFactory {
     const backend = userSpaceBackend(crypto)(...wiring);
     const { apply } = backend;
     backend.apply = (operations) => {
-      for (const operation of operations) if (operation.kind === 'inbound') policies.push(operation.sa.tunnel);
+      for (const operation of operations)
+        if (operation.kind === 'inbound') policies.push(operation.sa.tunnel);
       return apply.call(backend, operations);
     };
     return backend;
   };
 }
+
+type Ask = (own: TrafficSelector[], peer: TrafficSelector[]) => [TrafficSelector[], TrafficSelector[]];
 
 describe('an overlay between two relays', () => {
   it('comes up, with the same SPIs at both ends', async () => {
@@ -57,7 +68,8 @@ describe('an overlay between two relays', () => {
   it('has selectors of exactly the public addresses and pools of the pair', async () => {
     const relays = new RelayNetwork(PAIR);
     const policies = { a: [] as TunnelPolicy[], b: [] as TunnelPolicy[] };
-    for (const name of ['a', 'b'] as const) await relays.start(name, { backend: recordingBackend(policies[name]) });
+    for (const name of ['a', 'b'] as const)
+      await relays.start(name, { backend: recordingBackend(policies[name]) });
     await relays.settle();
     const [a, b] = ['a', 'b'].map((name) => relays.configs.get(name)!.own);
     for (const [name, own, peer] of [
@@ -75,24 +87,27 @@ describe('an overlay between two relays', () => {
   it.each([
     ['the first', sortedKeys(2), { a: 'initiator', b: 'responder' }],
     ['the second', [...sortedKeys(2)].reverse(), { a: 'responder', b: 'initiator' }],
-  ] as const)('is one IKE SA after both have dialled: that of the smaller key, %s', async (_, keys, roles) => {
-    const relays = new RelayNetwork(PAIR, { configs: relayConfigs(PAIR, keys), latency: 400 });
-    await relays.startAll();
-    expect(dialled(relays.network.eavesdropper('a', 'b'))).toEqual(new Set(['a', 'b']));
-    for (const [name, peer] of [
-      ['a', 'b'],
-      ['b', 'a'],
-    ] as const) {
-      expect(overlay(relays, name, peer)?.role).toBe(roles[name]);
-      expect(ikeSas(relays, name)).toBe(1);
-    }
-    await relays.clock.advance(120_000);
-    expect(overlay(relays, 'a', 'b')?.role).toBe(roles.a);
-    expect([ikeSas(relays, 'a'), ikeSas(relays, 'b')]).toEqual([1, 1]);
-  });
+  ] as const)(
+    'is one IKE SA after both have dialled: that of the smaller key, %s',
+    async (_, keys, roles) => {
+      const relays = new RelayNetwork(PAIR, { configs: relayConfigs(PAIR, keys), latency: 400 });
+      await relays.startAll();
+      expect(dialled(relays.network.eavesdropper('a', 'b'))).toEqual(new Set(['a', 'b']));
+      for (const [name, peer] of [
+        ['a', 'b'],
+        ['b', 'a'],
+      ] as const) {
+        expect(overlay(relays, name, peer)?.role).toBe(roles[name]);
+        expect(ikeSas(relays, name)).toBe(1);
+      }
+      await relays.clock.advance(120_000);
+      expect(overlay(relays, 'a', 'b')?.role).toBe(roles.a);
+      expect([ikeSas(relays, 'a'), ikeSas(relays, 'b')]).toEqual([1, 1]);
+    },
+  );
 
   it('is one IKE SA whatever messages of the crossing dials are lost', async () => {
-    for (let seed = 0; seed < 12; seed++) {
+    for (let seed = 0; seed < 8; seed++) {
       const relays = new RelayNetwork(PAIR, { latency: 400 });
       let packets = 0;
       relays.network.setFault('a', 'b', () => ((packets++ * 7 + seed) % 4 === 0 ? [] : [0]));
@@ -111,21 +126,24 @@ describe('an overlay between two relays', () => {
     ['before its peer has noticed', 'a', 500],
     ['while its peer is checking', 'b', 8_000],
     ['long after its peer has noticed', 'b', 300_000],
-  ])('is up again within 10 seconds after a relay has crashed and started again %s (%s)', async (_, name, downtime) => {
-    const peer = name === 'a' ? 'b' : 'a';
-    const relays = new RelayNetwork(PAIR);
-    await relays.startAll();
-    const before = overlay(relays, peer, name);
-    relays.crash(name);
-    await relays.clock.advance(downtime);
-    const relay = await relays.start(name);
-    await relays.clock.until(relay.ready, 10_000);
-    const after = overlay(relays, name, peer)!;
-    expect(overlay(relays, peer, name)).toMatchObject({ spiIn: after.spiOut, spiOut: after.spiIn });
-    expect(after.spiIn).not.toBe(before!.spiOut);
-    await relays.clock.advance(5_000);
-    expect([ikeSas(relays, 'a'), ikeSas(relays, 'b')]).toEqual([1, 1]);
-  });
+  ])(
+    'is up again within 10 seconds after a relay has crashed and started again %s (%s)',
+    async (_, name, downtime) => {
+      const peer = name === 'a' ? 'b' : 'a';
+      const relays = new RelayNetwork(PAIR);
+      await relays.startAll();
+      const before = overlay(relays, peer, name);
+      relays.crash(name);
+      await relays.clock.advance(downtime);
+      const relay = await relays.start(name);
+      await relays.clock.until(relay.ready, 10_000);
+      const after = overlay(relays, name, peer)!;
+      expect(overlay(relays, peer, name)).toMatchObject({ spiIn: after.spiOut, spiOut: after.spiIn });
+      expect(after.spiIn).not.toBe(before!.spiOut);
+      await relays.clock.advance(5_000);
+      expect([ikeSas(relays, 'a'), ikeSas(relays, 'b')]).toEqual([1, 1]);
+    },
+  );
 
   it('is known to be down soon after the peer is gone, and dialled for again', async () => {
     const relays = new RelayNetwork(PAIR);
@@ -162,7 +180,11 @@ describe('an overlay between two relays', () => {
 describe('overlays between three relays', () => {
   it('are one for each pair', async () => {
     const relays = new RelayNetwork(
-      ['a', 'b', 'c'].map((name, i, all) => ({ name, number: i + 1, peers: all.filter((peer) => peer !== name) })),
+      ['a', 'b', 'c'].map((name, i, all) => ({
+        name,
+        number: i + 1,
+        peers: all.filter((peer) => peer !== name),
+      })),
     );
     await relays.startAll();
     for (const name of ['a', 'b', 'c']) {
@@ -187,8 +209,19 @@ describe('relays that do not agree on their pools', () => {
   it('have no overlay: b says that it has part of the pool of a', async () => {
     const keys = sortedKeys(2);
     const then = relayConfigs(PAIR, keys).get('a')!; // b's old pool, 10.2.0.0/16, in a's list
-    const moved = relayConfigs([{ ...PAIR[0], pool: '10.9.0.0/16' }, { ...PAIR[1], pool: '10.1.128.0/17' }], keys).get('b')!;
-    const relays = new RelayNetwork(PAIR, { configs: new Map([['a', then], ['b', moved]]) });
+    const moved = relayConfigs(
+      [
+        { ...PAIR[0], pool: '10.9.0.0/16' },
+        { ...PAIR[1], pool: '10.1.128.0/17' },
+      ],
+      keys,
+    ).get('b')!;
+    const relays = new RelayNetwork(PAIR, {
+      configs: new Map([
+        ['a', then],
+        ['b', moved],
+      ]),
+    });
     for (const name of ['a', 'b']) await relays.start(name);
     for (let second = 0; second < 60; second++) {
       await relays.clock.advance(1_000);
@@ -197,7 +230,7 @@ describe('relays that do not agree on their pools', () => {
     expect(dialled(relays.network.eavesdropper('a', 'b'))).toEqual(new Set(['a', 'b']));
   });
 
-  it.each<[string, (own: TrafficSelector[], peer: TrafficSelector[]) => [TrafficSelector[], TrafficSelector[]]>]([
+  it.each<[string, Ask]>([
     ['less than its pool', (own, peer) => [own.slice(0, 1), peer]],
     ['less than our pool', (own, peer) => [own, peer.slice(0, 1)]],
     ['one address of its pool', (own, peer) => [[own[0], addressSelector('10.2.0.7')], peer]],
@@ -208,7 +241,12 @@ describe('relays that do not agree on their pools', () => {
     const pair = overlaySelectors(own, relays.configs.get('a')!.own);
     const [tsI, tsR] = ask([...pair.local], [...pair.remote]);
     const link = relays.network.host('b', relayAddress(2));
-    const endpoint = await Endpoint.open({ link, backend: userSpaceBackend(crypto), crypto, clock: relays.clock });
+    const endpoint = await Endpoint.open({
+      link,
+      backend: userSpaceBackend(crypto),
+      crypto,
+      clock: relays.clock,
+    });
     const config = buildInitiator(crypto, relays.configs.get('a')!.own, { key, keyId: own.keyId, tsI, tsR });
     const connection: IkeConnection = await relays.clock.until(
       endpoint.connect(config, link.origin(relayAddress(1), false)),

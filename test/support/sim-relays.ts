@@ -129,10 +129,10 @@ export class RelayNetwork {
     return relay;
   }
 
-  /** The relay's process is gone from one moment to the next. */
+  /** The relay's process is gone from one moment to the next; its host stays. */
   crash(name: string): void {
     this.#running.get(name)!.clock.stop();
-    this.network.remove(name);
+    this.network.host(name, this.configs.get(name)!.own.addresses.ip4!);
     this.#running.delete(name);
   }
 

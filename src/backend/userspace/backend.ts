@@ -26,6 +26,8 @@ class UserSpaceBackend implements Backend {
   readonly #onUnknownSpi: (spi: number, origin: Origin) => void;
   /** `undefined`: the SPI is reserved, its SA not yet installed. */
   readonly #inbound = new Map<number, InboundEntry | undefined>();
+  /** The tunnels of outbound SAs, by `outboundKey`. */
+  readonly #outbound = new Map<string, UserSpaceTunnel>();
   readonly #tunnels = new Map<string, UserSpaceTunnel>();
 
   constructor(
@@ -85,11 +87,16 @@ class UserSpaceBackend implements Backend {
       case 'outbound': {
         const { sa } = operation;
         const entry = { spi: sa.spi, sa: new OutboundSa(this.#crypto, sa), path: sa.path };
-        this.#tunnelOf(sa).addOutbound(entry);
+        const key = outboundKey(sa.spi, sa.path);
+        if (this.#outbound.has(key)) return { ok: false, error: 'the peer uses the outbound SPI already' };
+        const tunnel = this.#tunnelOf(sa);
+        tunnel.addOutbound(entry);
+        tunnel.outboundKeys.add(key);
+        this.#outbound.set(key, tunnel);
         return { ok: true, spi: sa.spi };
       }
       case 'remove':
-        this.#remove(operation.direction, operation.spi, operation.tunnelId);
+        this.#remove(operation.direction, operation.spi, operation.path);
         return { ok: true, spi: operation.spi };
     }
   }
@@ -109,15 +116,22 @@ class UserSpaceBackend implements Backend {
     if (this.#inbound.get(sa.spi) !== undefined) return { ok: false, error: 'the inbound SPI is in use' };
     const entry = { sa: new InboundSa(this.#crypto, sa), path: sa.path, tunnel: this.#tunnelOf(sa) };
     this.#inbound.set(sa.spi, entry);
+    entry.tunnel.inboundSpis.add(sa.spi);
     return { ok: true, spi: sa.spi };
   }
 
-  #remove(direction: 'inbound' | 'outbound', spi: number, tunnelId: string | undefined): void {
+  #remove(direction: 'inbound' | 'outbound', spi: number, path: Origin): void {
     if (direction === 'outbound') {
-      if (tunnelId !== undefined) this.#tunnels.get(tunnelId)?.removeOutbound(spi);
+      const key = outboundKey(spi, path);
+      const tunnel = this.#outbound.get(key);
+      tunnel?.removeOutbound(spi);
+      tunnel?.outboundKeys.delete(key);
+      this.#outbound.delete(key);
       return;
     }
-    this.#inbound.get(spi)?.sa.destroy();
+    const entry = this.#inbound.get(spi);
+    entry?.sa.destroy();
+    entry?.tunnel.inboundSpis.delete(spi);
     this.#inbound.delete(spi);
   }
 
@@ -131,10 +145,11 @@ class UserSpaceBackend implements Backend {
 
   #forget(policyId: string): void {
     const tunnel = this.#tunnels.get(policyId);
+    if (tunnel === undefined) return;
     this.#tunnels.delete(policyId);
-    for (const [spi, entry] of this.#inbound) {
-      if (entry === undefined || entry.tunnel !== tunnel) continue;
-      entry.sa.destroy();
+    for (const key of tunnel.outboundKeys) this.#outbound.delete(key);
+    for (const spi of tunnel.inboundSpis) {
+      this.#inbound.get(spi)?.sa.destroy();
       this.#inbound.delete(spi);
     }
   }
@@ -145,6 +160,11 @@ function readSpi(packet: Packet): number {
   return (
     ((buffer[start] << 24) | (buffer[start + 1] << 16) | (buffer[start + 2] << 8) | buffer[start + 3]) >>> 0
   );
+}
+
+/** The peer chooses an outbound SPI, so it is unique only with its destination. */
+function outboundKey(spi: number, { linkId, overlayPeer = '', address }: Origin): string {
+  return `${spi} ${address} ${overlayPeer} ${linkId}`;
 }
 
 /** An SA belongs to the link and the overlay that its IKE SA was made through; the address may change behind a NAT. */

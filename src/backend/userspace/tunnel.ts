@@ -15,6 +15,9 @@ export interface OutboundEntry {
 /** A policy with its user-space SAs: checks selectors on both sides of ESP (RFC 4301 5.1, 5.2). */
 export class UserSpaceTunnel implements Tunnel {
   readonly policy: TunnelPolicy;
+  /** What the backend's tables hold of this tunnel. */
+  readonly inboundSpis = new Set<number>();
+  readonly outboundKeys = new Set<string>();
   readonly #outbound: OutboundEntry[] = [];
   readonly #sendEsp: (packets: readonly Packet[], to: Origin) => void;
   readonly #onClose: (policyId: string) => void;

@@ -1,0 +1,96 @@
+import { describe, expect, it } from 'vitest';
+import type { Origin } from '../../src/link/link.ts';
+import {
+  anonymousProfile,
+  initiatorConfig,
+  responderConfig,
+  sharedKey,
+  TO_RESPONDER,
+} from '../support/ike-configs.ts';
+import { Pair, type PairOptions, testCrypto } from '../support/pair.ts';
+import { expectEqualSas } from '../support/pair-assertions.ts';
+
+const relay = sharedKey('relay');
+
+function make(seed: number, options: Partial<PairOptions>, natDetection = true): Pair {
+  const { provider } = testCrypto(seed);
+  return new Pair({
+    initiator: { ...initiatorConfig(provider, relay), natDetection },
+    responder: responderConfig(provider, anonymousProfile(relay)),
+    ...options,
+  });
+}
+
+/** A NAT in front of the initiator; each port has a mapping of its own. */
+const behindNat = (origin: Origin): Origin => ({
+  ...origin,
+  address: '203.0.113.7',
+  port: origin.port + 40_000,
+});
+
+describe('NAT traversal', () => {
+  it('moves to port 4500 after IKE_SA_INIT when the initiator is behind a NAT', () => {
+    const pair = make(1, { translate: behindNat }).run(5000);
+    expectEqualSas(pair);
+    const ports = pair.sent
+      .filter(({ from }) => from === 'initiator')
+      .map(({ to }) => [to.port, to.localPort, to.encapsulated]);
+    expect(ports).toEqual([
+      [500, 500, false],
+      [4500, 4500, true],
+    ]);
+    const answers = pair.sent
+      .filter(({ from }) => from === 'responder')
+      .map(({ to }) => [to.address, to.port]);
+    expect(answers).toEqual([
+      ['203.0.113.7', 40_500],
+      ['203.0.113.7', 44_500],
+    ]);
+    const [inbound] = pair.initiator.store.inbound.values();
+    expect(inbound.path).toMatchObject({ encapsulated: true, port: 4500 });
+    const [outbound] = pair.responderStore.outbound.values();
+    expect(outbound.path).toMatchObject({ encapsulated: true, address: '203.0.113.7', port: 44_500 });
+  });
+
+  it('moves when the responder is behind a NAT', () => {
+    const translate = (origin: Origin) => ({ ...origin, localAddress: '10.0.0.2' });
+    const pair = make(2, { translate }).run(5000);
+    expectEqualSas(pair);
+    expect(pair.sent[2].to).toMatchObject({ port: 4500, encapsulated: true });
+  });
+
+  it('stays on port 500 without a NAT, and without detection', () => {
+    for (const pair of [make(3, {}), make(4, { translate: behindNat }, false)]) {
+      pair.run(5000);
+      expectEqualSas(pair);
+      expect(pair.sent.every(({ to }) => !to.encapsulated)).toBe(true);
+      expect(pair.sent[2].to).toEqual(TO_RESPONDER);
+    }
+  });
+
+  it('lets the responder follow the initiator’s address, but only an authenticated new message', () => {
+    let shift = 0;
+    const translate = (origin: Origin) => ({ ...behindNat(origin), port: origin.port + 40_000 + shift });
+    const pair = make(5, { translate }).run(5000);
+    const lastTo = () => pair.sent.filter(({ from }) => from === 'responder').at(-1)!.to.port;
+    // A replayed old request and a tampered new one from elsewhere do not move it.
+    const auth = pair.sent[2].message;
+    const elsewhere = { ...behindNat(TO_RESPONDER), address: '192.0.2.99', port: 1 };
+    pair.deliverToResponder(auth, elsewhere);
+    const tampered = auth.slice();
+    tampered[23] = 2;
+    pair.deliverToResponder(tampered, elsewhere);
+    pair.call(pair.responder, (ike, now) => ike.checkLiveness(now));
+    expect(lastTo()).toBe(44_500);
+    pair.run(5000);
+    shift = 7;
+    pair.call(pair.initiator, (ike, now) => ike.checkLiveness(now));
+    pair.run(5000);
+    expect(lastTo()).toBe(44_507);
+    pair.call(pair.responder, (ike, now) => ike.checkLiveness(now));
+    expect(lastTo()).toBe(44_507);
+    // The initiator, which has the NAT on its own side, stays with the address that it chose.
+    const toInitiator = pair.sent.filter(({ from }) => from === 'initiator').map(({ to }) => to.address);
+    expect(new Set(toInitiator)).toEqual(new Set([TO_RESPONDER.address]));
+  });
+});
