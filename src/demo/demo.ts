@@ -5,6 +5,7 @@ import type { Native } from '../native/native.ts';
 import type { RelayState } from '../relay/relay.ts';
 import { LinkType, pcapngFile } from '../transport/pcap.ts';
 import { utf8 } from '../wire/bytes.ts';
+import { abortion } from './abortion.ts';
 import { captureLink, type LinkCapture } from './capture.ts';
 import { type ClientRun, fetchThroughTelescope, type HopEvent } from './client-process.ts';
 import { type HopReport, hopLine } from './hop-report.ts';
@@ -62,10 +63,7 @@ export async function runDemo(options: DemoOptions): Promise<DemoResult> {
   const topology = await openTopology();
   try {
     signal.throwIfAborted();
-    const aborted = new Promise<never>((_, reject) => {
-      signal.addEventListener('abort', () => reject(signal.reason), { once: true });
-    });
-    return await Promise.race([aborted, demonstrate(topology, options)]);
+    return await Promise.race([abortion(signal), demonstrate(topology, options)]);
   } finally {
     await topology.close();
   }

@@ -13,6 +13,7 @@ import { openTelescope, type Telescope } from '../telescope/telescope.ts';
 import { HostLink } from '../transport/host-link.ts';
 import type { Address } from '../wire/address.ts';
 import { IpProtocol, parseIpHeader, parseUdpHeader } from '../wire/ip.ts';
+import { abortion } from './abortion.ts';
 import { type HopReport, hopLine } from './hop-report.ts';
 import { RELAYS, type RelayName } from './knowledge.ts';
 import { LoopbackExit } from './loopback-exit.ts';
@@ -60,12 +61,16 @@ export async function runLoopbackDemo(
     closers.push(() => echo.close());
     const configs = relayConfigs();
     const local = { address: LOCAL.D, port: echo.address().port };
+    const relays: Relay[] = [];
     for (const config of configs) {
       const exit = config.exit && new LoopbackExit({ address: D_ADDRESS, port: ECHO_PORT, local });
-      const relay = await Relay.open({ config, crypto, clock: systemClock, exit });
-      closers.push(() => relay.close());
-      void relay.ready.then(() => narrate(`Relay ${config.own.name} is up.`));
+      relays.push(await Relay.open({ config, crypto, clock: systemClock, exit }));
     }
+    closers.push(() => Promise.all(relays.map((relay) => relay.close())));
+    await Promise.race([Promise.all(relays.map(({ ready }) => ready)), abortion(signal)]);
+    narrate(
+      'The relays A, B and C are running in this process, and the overlay tunnels A=B and B=C are up.\n',
+    );
     const link = new HostLink({
       address: LOCAL.S,
       mtu: 1500,

@@ -179,6 +179,10 @@ describe('packets from a client', () => {
     expect(outcome(to(destination), client)).toBe('exit');
   });
 
+  it('does not take an IPv6 address for an IPv4 one that begins with the same octets', () => {
+    expect(outcome(to('a01:5::1', 53, CLIENT6), client)).toBe('exit');
+  });
+
   it('lets nothing out of a relay that is no exit, yet still to relays', () => {
     expect(outcome(to(WEB), client, intermediate)).toBe(DropReason.NOT_AN_EXIT);
     expect(outcome(esp(CLIENT, B), client, intermediate)).toBe('overlay b');

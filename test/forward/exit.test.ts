@@ -1,14 +1,18 @@
+import { spawn } from 'node:child_process';
 import { createSocket } from 'node:dgram';
+import { once } from 'node:events';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type AddressKey, keyOfAddress } from '../../src/forward/address-key.ts';
 import { DropReason } from '../../src/forward/drop-reason.ts';
 import type { Exit } from '../../src/forward/exit.ts';
 import { openKernelExit } from '../../src/forward/kernel-exit.ts';
+import { openNftTable } from '../../src/forward/nft-table.ts';
 import { openSocketExit } from '../../src/forward/socket-exit.ts';
 import { openTunExit } from '../../src/forward/tun-exit.ts';
 import { type NetworkNamespace, openNamespace } from '../../src/host/namespace.ts';
 import type { Clock } from '../../src/link/clock.ts';
 import { parsePrefix } from '../../src/wire/address.ts';
+import { nodeCommand } from '../support/compiled.ts';
 import { native, udpIn, type Wire, wire, within } from '../support/namespaces.ts';
 import { seededRandom } from '../support/seeded-random.ts';
 import { VirtualClock } from '../support/virtual-clock.ts';
@@ -308,6 +312,33 @@ describe('the kernel exit', () => {
     await exit.close();
     expect((await tables()).trim().replace(/\s+/g, ' ')).toBe('table ip operators { }');
     expect((await lab.relay.exec(['ip', 'route'])).stdout).not.toContain('10.1.0.0');
+    await closeLab(lab);
+  });
+
+  it('leaves no table behind when its process is killed', async () => {
+    const lab = await openLab();
+    const script = `
+      const { openNftTable } = await import(SRC + '/forward/nft-table.js');
+      await openNftTable('orphan', 'chain c { type filter hook forward priority filter; }', ${lab.relay.pid});
+      console.log('open');
+      setInterval(() => {}, 1000);`;
+    const [program, ...args] = nodeCommand(script);
+    const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+    await once(child.stdout, 'data');
+    const tables = async () => (await lab.relay.exec(['nft', 'list', 'ruleset'])).stdout.trim();
+    expect(await tables()).toContain('orphan');
+    child.kill('SIGKILL');
+    let left = await tables();
+    for (let i = 0; i < 200 && left !== ''; i++) left = await tables();
+    expect(left).toBe('');
+    await closeLab(lab);
+  });
+
+  it('says what nft did not like', async () => {
+    const lab = await openLab();
+    await expect(openNftTable('t', 'chain c { type nonsense; }', lab.relay.pid)).rejects.toThrow(
+      /nft did not take/,
+    );
     await closeLab(lab);
   });
 

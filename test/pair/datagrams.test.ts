@@ -3,7 +3,6 @@ import type { CryptoProvider, Protector } from '../../src/crypto/provider.ts';
 import { NotifyType } from '../../src/ike/constants.ts';
 import { encodePlain, encodeProtected, peekHeader } from '../../src/ike/message.ts';
 import { notify, type Payload } from '../../src/ike/payload/index.ts';
-import { hex } from '../../src/wire/bytes.ts';
 import {
   anonymousProfile,
   initiatorConfig,
@@ -150,9 +149,8 @@ describe('datagrams that are not the peer’s', () => {
     // The responder has forgotten it, and says so.
     lost.call(lost.responder, (ike, now) => ike.abort(now));
     lost.network = () => [20];
-    lost.run(30_000);
+    lost.run(4000);
     expect(lost.initiator.ending).toMatchObject({ name: 'RefusedError', notify: NotifyType.INVALID_IKE_SPI });
-    expect(lost.now).toBeLessThan(5000);
     expectNothingLeft(lost);
   });
 });
@@ -211,6 +209,7 @@ describe('requests of the peer’s that it should not make', () => {
     send(37, 2, [{ kind: 'KE', method: 31, data: new Uint8Array(32) }]);
     expect(lastAnswer()).toEqual(['N(INVALID_SYNTAX)']);
     expect(pair.responder.ending).toMatchObject({ notify: NotifyType.INVALID_SYNTAX });
+    pair.run(1);
     expect(pair.responderStore.isEmpty).toBe(true);
   });
 
@@ -231,7 +230,6 @@ describe('requests of the peer’s that it should not make', () => {
   });
 
   it('to the initiator, before it has verified the responder, are dropped', () => {
-    const pair = established(17);
     const early = new Pair({
       initiator: initiatorConfig(testCrypto(18).provider, relay),
       responder: responderConfig(testCrypto(18).provider, anonymousProfile(relay)),
@@ -245,6 +243,5 @@ describe('requests of the peer’s that it should not make', () => {
     early.run(60_000);
     expect(early.initiator.eventTypes).toEqual(['established', 'child-established', 'closed']);
     expectNothingLeft(early);
-    expect(hex(pair.sent[0].message)).not.toBe(hex(early.sent[0].message));
   });
 });

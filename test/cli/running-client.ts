@@ -1,0 +1,118 @@
+import { randomUUID } from 'node:crypto';
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { join } from 'node:path';
+import type { ClientEvent } from '../../src/client/protocol.ts';
+import type { Topology } from '../../src/demo/topology.ts';
+
+/** An event of `extend --json`, with what only the command line adds. */
+export type CliEvent = ClientEvent & { readonly pid?: number; readonly enter?: string };
+
+/** A running `ike-telescope extend`; its processes are known by a mark in their environment. */
+export interface RunningClient {
+  readonly pid: number;
+  readonly events: readonly CliEvent[];
+  readonly stdout: () => string;
+  readonly stderr: () => string;
+  /** The exit status; 128 + n is not made of signals. */
+  readonly ended: Promise<{ readonly status: number | null; readonly signal: NodeJS.Signals | null }>;
+  /** Waits for an event. */
+  event<E extends CliEvent['event']>(name: E): Promise<Extract<CliEvent, { event: E }>>;
+  /** Processes that it has started and those that they have, itself included. */
+  processes(): number[];
+  /** Sends a signal to its process group, as a terminal does. */
+  press(signal: NodeJS.Signals): void;
+}
+
+/** Starts `ike-telescope extend --json ARGS` in S, in a process group of its own. */
+export function startClient(
+  topology: Topology,
+  args: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+): RunningClient {
+  const mark = `IKE_TELESCOPE_TEST=${randomUUID()}`;
+  const [name, value] = mark.split('=');
+  const command = topology.node('cli/main.js', 'extend', '--json', ...args);
+  const child = topology.namespaces.S.spawn(command, {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    detached: true,
+    env: { ...process.env, ...env, [name]: value },
+  });
+  const output = { stdout: '', stderr: '' };
+  for (const stream of ['stdout', 'stderr'] as const) {
+    child[stream]?.setEncoding('utf8').on('data', (text: string) => {
+      output[stream] += text;
+    });
+  }
+  const events = () =>
+    `${output.stdout}\n${output.stderr}`
+      .split('\n')
+      .filter((line) => line.startsWith('{"event":'))
+      .map((line) => JSON.parse(line) as CliEvent);
+  const ended = new Promise<{ status: number | null; signal: NodeJS.Signals | null }>((resolve) =>
+    child.once('close', (status, signal) => resolve({ status, signal })),
+  );
+  return {
+    pid: child.pid!,
+    get events() {
+      return events();
+    },
+    stdout: () => output.stdout,
+    stderr: () => output.stderr,
+    ended,
+    event: <E extends CliEvent['event']>(wanted: E) =>
+      eventually(
+        `event ${wanted}`,
+        () => events().find(({ event }) => event === wanted) as Extract<CliEvent, { event: E }> | undefined,
+      ),
+    processes: () => processesWith((file) => readFileSync(join(file, 'environ'), 'utf8').includes(mark)),
+    press: (signal) => process.kill(-child.pid!, signal),
+  };
+}
+
+/** Waits, on a busy machine too, until `ready` gives something other than undefined or false. */
+export async function eventually<T>(
+  what: string,
+  ready: () => T | undefined | false | Promise<T | undefined | false>,
+): Promise<T> {
+  for (const end = Date.now() + 40_000; Date.now() < end; ) {
+    const value = await ready();
+    if (value !== undefined && value !== false) return value;
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  throw new Error(`waited in vain for ${what}`);
+}
+
+/** The one of them that is the init of a PID namespace below ours. */
+export function initOf(pids: readonly number[]): number {
+  const init = pids.find((pid) => /^NSpid:.*\t1$/m.test(readFileSync(`/proc/${pid}/status`, 'utf8')));
+  if (init === undefined) throw new Error('none of them is an init');
+  return init;
+}
+
+/** The network namespace that a process is in. */
+export function networkNamespaceOf(pid: number): string {
+  return readlinkSync(`/proc/${pid}/ns/net`);
+}
+
+/** The processes in a network namespace. */
+export function processesIn(networkNamespace: string): number[] {
+  return processesWith((file) => readlinkSync(join(file, 'ns/net')) === networkNamespace);
+}
+
+/** The processes with `text` in their command line. */
+export function processesRunning(text: string): number[] {
+  return processesWith((file) => readFileSync(join(file, 'cmdline'), 'utf8').includes(text));
+}
+
+function processesWith(test: (file: string) => boolean): number[] {
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .filter((pid) => {
+      try {
+        return test(`/proc/${pid}`);
+      } catch {
+        return false; // it has ended meanwhile
+      }
+    })
+    .map(Number);
+}

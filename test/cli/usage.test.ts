@@ -1,0 +1,140 @@
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { nodeProvider } from '../../src/crypto/node.ts';
+import { keyId } from '../../src/descriptor/descriptor.ts';
+import { decodeKeyFile } from '../../src/relay/key-file.ts';
+import { compiledSources } from '../support/compiled.ts';
+
+let directory: string;
+beforeAll(() => {
+  directory = mkdtempSync(join(tmpdir(), 'ike-telescope-cli-'));
+  compiledSources();
+}, 60_000);
+afterAll(() => rmSync(directory, { recursive: true, force: true }));
+
+function telescope(...args: readonly string[]) {
+  const { status, stdout, stderr } = spawnSync(
+    process.execPath,
+    [join(compiledSources(), 'cli/main.js'), ...args],
+    { cwd: directory, encoding: 'utf8', env: { ...process.env, DEBUG: '' } },
+  );
+  return { status, stdout, stderr };
+}
+
+function file(name: string, text: string): string {
+  writeFileSync(join(directory, name), text);
+  return name;
+}
+
+describe('ike-telescope', () => {
+  it('prints the version of the package', () => {
+    const { version } = JSON.parse(readFileSync('package.json', 'utf8'));
+    expect(telescope('--version')).toEqual({ status: 0, stdout: `${version}\n`, stderr: '' });
+  });
+
+  it.each([
+    [['bogus'], "unknown command 'bogus'"],
+    [['extend'], "required option '--path <file>' not specified"],
+    [['extend', '--path', 'x', '--encapsulation', 'tcp'], 'Allowed choices are esp, udp.'],
+    [['extend', '--path', 'x', '--inner-mtu', '100'], 'from 576 to 65535'],
+    [['extend', '--path', 'x', '--timeout', 'soon'], 'number of seconds'],
+    [['relay'], "required option '--config <file>' not specified"],
+  ])('refuses %j with one line and status 64', (args, message) => {
+    const { status, stdout, stderr } = telescope(...args);
+    expect(stderr).toMatch(/^ike-telescope: [^\n]*\n$/);
+    expect(stderr).toContain(message);
+    expect({ status, stdout }).toEqual({ status: 64, stdout: '' });
+  });
+});
+
+describe('keygen', () => {
+  it('writes a key that only its owner may read, and prints its public key id', () => {
+    const { status, stdout } = telescope('keygen', '--out', 'relay.pem');
+    const crypto = nodeProvider();
+    const key = decodeKeyFile(readFileSync(join(directory, 'relay.pem'), 'utf8'), crypto);
+    expect({ status, stdout }).toEqual({ status: 0, stdout: `key id: ${keyId(key.publicKey, crypto)}\n` });
+    expect(statSync(join(directory, 'relay.pem')).mode & 0o777).toBe(0o600);
+  });
+
+  it('writes the key alone to standard output', () => {
+    const { stdout, stderr } = telescope('keygen');
+    const crypto = nodeProvider();
+    expect(stderr).toBe(`key id: ${keyId(decodeKeyFile(stdout, crypto).publicKey, crypto)}\n`);
+  });
+
+  it('does not overwrite a file', () => {
+    file('precious', 'kept');
+    const { status, stderr } = telescope('keygen', '--out', 'precious');
+    expect({ status, stderr }).toEqual({
+      status: 64,
+      stderr:
+        'ike-telescope: precious: there is such a file already, and it may be a key; choose another name\n',
+    });
+    expect(readFileSync(join(directory, 'precious'), 'utf8')).toBe('kept');
+  });
+});
+
+describe('files', () => {
+  it.each([
+    ['a path that is not there', 'missing.yaml', undefined, /missing\.yaml: cannot be read: ENOENT/],
+    ['a path that is no YAML', 'bad.yaml', 'relays: [', /bad\.yaml: line \d+, column \d+/],
+    [
+      'a path without relays',
+      'empty.yaml',
+      'relays: []',
+      /empty\.yaml: relays: a path has at least one relay/,
+    ],
+    [
+      'a path with a descriptor that is not there',
+      'dangling.yaml',
+      'relays:\n  - descriptor: nowhere.yaml\n',
+      /dangling\.yaml: relays\.0: cannot read 'nowhere\.yaml'/,
+    ],
+    [
+      'a path with a descriptor that is none',
+      'junk.yaml',
+      'relays:\n  - { name: A }\n',
+      /junk\.yaml: relays\.0: version.*publicKey.*signature/,
+    ],
+  ])('extend refuses %s', (_, name, text, message) => {
+    if (text !== undefined) file(name, text);
+    const { status, stdout, stderr } = telescope('extend', '--path', name);
+    expect(stderr).toMatch(/^ike-telescope: [^\n]*\n$/);
+    expect(stderr).toMatch(message);
+    expect({ status, stdout }).toEqual({ status: 64, stdout: '' });
+  });
+
+  it('extend --json reports the same error as an event', () => {
+    const { status, stdout, stderr } = telescope('extend', '--path', 'missing.yaml', '--json');
+    expect(JSON.parse(stdout)).toEqual({
+      event: 'error',
+      kind: 'usage',
+      message: expect.stringMatching(/^missing\.yaml: cannot be read/),
+    });
+    expect({ status, stderr }).toEqual({ status: 64, stderr: '' });
+  });
+
+  it('relay refuses a configuration that is not there, or wrong', () => {
+    expect(telescope('relay', '--config', 'missing.yaml')).toMatchObject({
+      status: 64,
+      stderr: expect.stringMatching(/^ike-telescope: missing\.yaml: cannot be read: ENOENT[^\n]*\n$/),
+    });
+    file('relay.yaml', 'name: a\nkey: relay.pem\naddress: { ip4: 192.0.2.1 }\n');
+    const { status, stderr } = telescope('relay', '--config', 'relay.yaml');
+    expect(stderr).toMatch(/^ike-telescope: relay\.yaml: .*pool/);
+    expect(status).toBe(64);
+  });
+
+  it('relay prints its signed descriptor, which a path can name', () => {
+    telescope('keygen', '--out', 'a.pem');
+    file('a.yaml', 'name: a\nkey: a.pem\naddress: { ip4: 192.0.2.1 }\npool: { ip4: 10.1.0.0/16 }\n');
+    const { status, stdout } = telescope('relay', '--config', 'a.yaml', '--descriptor');
+    expect(status).toBe(0);
+    file('descriptor.yaml', stdout);
+    file('path.yaml', 'relays:\n  - descriptor: descriptor.yaml\n  - descriptor: descriptor.yaml\n');
+    expect(telescope('extend', '--path', 'path.yaml').stderr).toContain("relay 'a' is already hop 1");
+  });
+});
