@@ -16,11 +16,12 @@ interface OutstandingRequest {
 /** Our requests: a window of one (RFC 7296 2.3), numbered from 0 up. */
 export class OutgoingWindow {
   readonly #schedule: RetransmissionSchedule;
-  #messageId = 0;
+  #messageId: number;
   #outstanding: OutstandingRequest | undefined;
 
-  constructor(schedule: RetransmissionSchedule) {
+  constructor(schedule: RetransmissionSchedule, firstMessageId = 0) {
     this.#schedule = schedule;
+    this.#messageId = firstMessageId;
   }
 
   /** The ID of the outstanding request, or else of the next one. @throws LocalError instead of wrapping (RFC 7296 2.2) */

@@ -98,6 +98,7 @@ export class Overlay {
     const superseded = this.#connections.filter(({ role }) => role === connection.role);
     this.#connections = [connection, ...this.#connections];
     this.#close(superseded);
+    this.#settle();
     this.#route();
     this.#resolveReady();
     watchIdle(connection, this.#options.clock, () => IDLE * (0.8 + 0.4 * this.#uniform()));
