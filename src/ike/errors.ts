@@ -43,3 +43,9 @@ export class NoAnswerError extends IkeError {
 export class LocalError extends IkeError {
   override readonly name = 'LocalError';
 }
+
+/** Whatever was thrown as an IkeError: anything else is a fault of ours, or an algorithm that a provider does not have. */
+export function ikeErrorOf(error: unknown): IkeError {
+  if (error instanceof IkeError) return error;
+  return new LocalError(error instanceof Error ? error.message : String(error), { cause: error });
+}

@@ -6,9 +6,9 @@ import { hex } from '../wire/bytes.ts';
 import { removeSas } from './child-sa.ts';
 import type { InitiatorConfig, ResponderConfig, RetransmissionSchedule } from './config.ts';
 import { ExchangeType, NotifyType, nameOf } from './constants.ts';
-import { IkeError, LocalError, NoAnswerError, ProtocolError, RefusedError } from './errors.ts';
+import { type IkeError, ikeErrorOf, NoAnswerError, ProtocolError, RefusedError } from './errors.ts';
 import type { IkeHeader } from './header.ts';
-import { decodePlain, decodeProtected, encodeProtected, peekHeader } from './message.ts';
+import { decodePlain, peekHeader } from './message.ts';
 import type { IkeEvent, Output } from './output.ts';
 import { notify, type Payload, PayloadType } from './payload/index.ts';
 import { type Effect, type Message, type Outcome, type Procedure, Run } from './procedure.ts';
@@ -19,7 +19,7 @@ import { answerIkeAuth, initiateIkeAuth } from './procedures/ike-auth.ts';
 import { answerIkeSaInit, initiateIkeSaInit } from './procedures/ike-sa-init.ts';
 import { answerInformational } from './procedures/informational.ts';
 import { checkLiveness } from './procedures/liveness.ts';
-import { headerFields, type Role, type SaContext } from './sa-context.ts';
+import { headerFields, newContext, type Role, type SaContext } from './sa-context.ts';
 import { Deadlines } from './timers.ts';
 import { IncomingWindow, OutgoingWindow } from './window.ts';
 
@@ -54,11 +54,9 @@ export class IkeSa {
   readonly #operations = new Map<number, { readonly run: Waiting; readonly operation: SaOperation }>();
   readonly #jobs: Job[] = [];
   readonly #answer: (message: Message) => Procedure<Answer>;
-  readonly #ivMask: Uint8Array;
   #initiating: Run<unknown> | undefined;
   #answering: Run<Answer> | undefined;
   #operationId = 0;
-  #ivCounter = 0n;
   #exchanges = 0;
   #hint: IkeError | undefined;
   #hintedLivenessAt: Millis = Number.NEGATIVE_INFINITY;
@@ -101,23 +99,12 @@ export class IkeSa {
     this.role = role;
     this.localSpi = hex(localSpi);
     this.#outgoing = new OutgoingWindow(config.retransmission);
-    this.#ivMask = crypto.random(8);
     this.#answer = answer;
     this.#now = now;
-    this.#sa = {
-      role,
-      crypto,
-      localSpi,
-      negotiated: undefined,
-      origin,
-      established: false,
-      profile: undefined,
-      owner: {},
-      children: new Map(),
-      childCount: 0,
+    this.#sa = newContext(role, crypto, localSpi, origin, {
       emit: (event) => this.#emit(event),
       submit: (operation) => this.#submit(operation),
-    };
+    });
   }
 
   get closed(): boolean {
@@ -281,7 +268,7 @@ export class IkeSa {
       return;
     }
     if (!isDue) return;
-    const decoded = decodeProtected(bytes, this.#peerProtector(negotiated));
+    const decoded = negotiated.protection.decode(bytes);
     if (decoded.kind !== 'ok' && decoded.kind !== 'protected-error') return;
     this.#completeExchange();
     this.#follow(origin);
@@ -295,7 +282,7 @@ export class IkeSa {
       this.#transmit(arrival.response, origin);
     const { negotiated } = this.#sa;
     if (arrival.kind !== 'new' || negotiated === undefined || !this.#isWelcome(header.exchangeType)) return;
-    const decoded = decodeProtected(bytes, this.#peerProtector(negotiated));
+    const decoded = negotiated.protection.decode(bytes);
     if (decoded.kind !== 'ok' && decoded.kind !== 'protected-error') return;
     this.#incoming.accept(bytes);
     this.#follow(origin);
@@ -453,23 +440,9 @@ export class IkeSa {
     response: boolean,
     payloads: readonly Payload[],
   ): Uint8Array {
-    const { keys, ...spis } = this.#sa.negotiated!;
-    const protector = keys[this.role];
-    const fields = headerFields(this.#sa, spis, exchangeType, messageId, response);
-    return encodeProtected(fields, payloads, protector, this.#nextIv(protector.ivLength));
-  }
-
-  /** RFC 5282 3: AEAD IVs must not repeat, so they are counted (and masked); RFC 7296 3.14: those of CBC are random. */
-  #nextIv(length: number): Uint8Array {
-    if (length !== 8) return this.#sa.crypto.random(length);
-    const iv = this.#ivMask.slice();
-    const view = new DataView(iv.buffer);
-    view.setBigUint64(0, view.getBigUint64(0) ^ this.#ivCounter++);
-    return iv;
-  }
-
-  #peerProtector({ keys }: NonNullable<SaContext['negotiated']>) {
-    return keys[this.role === 'initiator' ? 'responder' : 'initiator'];
+    const negotiated = this.#sa.negotiated!;
+    const fields = headerFields(this.#sa, negotiated, exchangeType, messageId, response);
+    return negotiated.protection.encode(fields, payloads);
   }
 
   /** RFC 7296 2.23: the responder follows the initiator's address, which a NAT may change. */
@@ -498,10 +471,4 @@ function isUnprotected({ nextPayload }: IkeHeader): boolean {
 function noAnswer(exchangeType: number, sends: number): NoAnswerError {
   const exchange = nameOf(ExchangeType, exchangeType);
   return new NoAnswerError(`the peer did not answer ${exchange} (the request was sent ${sends} times)`);
-}
-
-/** Anything else that is thrown is a fault of ours, or a provider's that does not have an algorithm of the config. */
-function ikeErrorOf(error: unknown): IkeError {
-  if (error instanceof IkeError) return error;
-  return new LocalError(error instanceof Error ? error.message : String(error), { cause: error });
 }

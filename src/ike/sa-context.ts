@@ -8,6 +8,7 @@ import type { HeaderFields } from './header.ts';
 import type { IkeKeys } from './key-schedule.ts';
 import type { IkeEvent, Peer } from './output.ts';
 import type { IkeSuite } from './proposal.ts';
+import type { Protection } from './protection.ts';
 
 /** The original roles of an IKE SA (RFC 7296 2.2). */
 export type Role = 'initiator' | 'responder';
@@ -20,6 +21,7 @@ export interface Negotiated {
   readonly nonceR: Uint8Array;
   readonly suite: IkeSuite;
   readonly keys: IkeKeys;
+  readonly protection: Protection;
   /** The last IKE_SA_INIT request and its response, whole: AUTH covers them (RFC 7296 2.15). */
   readonly request: Uint8Array;
   readonly response: Uint8Array;
@@ -27,8 +29,15 @@ export interface Negotiated {
   readonly peerHashes: ReadonlySet<number> | undefined;
 }
 
+/** Where what the procedures bring about goes. */
+interface SaSinks {
+  emit(event: IkeEvent): void;
+  /** An operation whose result nobody waits for. */
+  submit(operation: SaOperation): void;
+}
+
 /** What the procedures of one IKE SA share; the IKE SA itself runs them and owns the message stream. */
-export interface SaContext {
+export interface SaContext extends SaSinks {
   readonly role: Role;
   readonly crypto: CryptoProvider;
   /** Our own SPI, and the peer's: zeros while the initiator does not know it. */
@@ -46,9 +55,29 @@ export interface SaContext {
   readonly children: Map<number, ChildSa>;
   /** How many Child SAs there have been: the next one's number. */
   childCount: number;
-  emit(event: IkeEvent): void;
-  /** An operation whose result nobody waits for. */
-  submit(operation: SaOperation): void;
+}
+
+/** The context of an IKE SA that is about to be set up. */
+export function newContext(
+  role: Role,
+  crypto: CryptoProvider,
+  localSpi: Uint8Array,
+  origin: Origin,
+  sinks: SaSinks,
+): SaContext {
+  return {
+    role,
+    crypto,
+    localSpi,
+    origin,
+    negotiated: undefined,
+    established: false,
+    profile: undefined,
+    owner: {},
+    children: new Map(),
+    childCount: 0,
+    ...sinks,
+  };
 }
 
 /** The header of an IKE_SA_INIT message from us; SPIr is still zero in a request. */

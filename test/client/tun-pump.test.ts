@@ -92,8 +92,8 @@ describe('pumpTun', () => {
     ['an IPv6 link-local source', packet('fe80::1', 'ff02::2')],
     ['a truncated packet', PACKET4.subarray(0, PACKET4.length - 1)],
     ['octets after the packet', concat(PACKET4, new Uint8Array(1))],
-    ['a first fragment', changed(PACKET4, (bytes) => void (bytes[6] = 0x20))],
-    ['what is no IP packet', changed(PACKET4, (bytes) => void (bytes[0] = 0x15))],
+    ['a first fragment', changed(PACKET4, (bytes) => bytes.set([0x20], 6))],
+    ['what is no IP packet', changed(PACKET4, (bytes) => bytes.set([0x15]))],
     ['nothing', new Uint8Array(0)],
   ])('drops %s', (_, bytes) => {
     expect(openPump().enter(bytes)).toEqual([]);

@@ -7,7 +7,7 @@ import { DropReason } from '../../src/forward/drop-reason.ts';
 import type { Exit } from '../../src/forward/exit.ts';
 import { openKernelExit } from '../../src/forward/kernel-exit.ts';
 import { openNftTable } from '../../src/forward/nft-table.ts';
-import { openSocketExit } from '../../src/forward/socket-exit.ts';
+import { MAX_SOCKETS_PER_CLIENT, openSocketExit } from '../../src/forward/socket-exit.ts';
 import { openTunExit } from '../../src/forward/tun-exit.ts';
 import { type NetworkNamespace, openNamespace } from '../../src/host/namespace.ts';
 import type { Clock } from '../../src/link/clock.ts';
@@ -401,7 +401,7 @@ describe('the socket exit', () => {
       const bytes = udp({ source, destination: lab.wire.b4, sport, dport: 9 });
       return exit.send(packet(bytes), keyOfAddress(source));
     };
-    for (let i = 0; i < 64; i++) expect(from(S1, 4000 + i)).toBeUndefined();
+    for (let i = 0; i < MAX_SOCKETS_PER_CLIENT; i++) expect(from(S1, 4000 + i)).toBeUndefined();
     expect(from(S1, 3999)).toBe(DropReason.NAPT_FULL);
     expect(from(S1, 4000)).toBeUndefined();
     expect(from(S2, 3999)).toBeUndefined();

@@ -47,6 +47,8 @@ interface WorldOptions {
   /** The address pool of a relay, by name; default a /16. */
   readonly pools?: Readonly<Record<string, string>>;
   readonly clientMtu?: number;
+  /** One way, on every edge, in milliseconds. */
+  readonly latency?: number;
 }
 
 /** Relays a, b, c, ... in a row, each with an overlay to its neighbours, the last one an exit; a client joined to a. */
@@ -56,7 +58,7 @@ export class TelescopeWorld {
   readonly client: SimHost;
   readonly path: readonly RelayTarget[];
 
-  private constructor({ relays: count = 3, pools = {}, clientMtu = 1500 }: WorldOptions) {
+  private constructor({ relays: count = 3, pools = {}, clientMtu = 1500, latency = 5 }: WorldOptions) {
     const names = 'abcdefg'.slice(0, count).split('');
     const relays: SimRelay[] = names.map((name, i) => ({
       name,
@@ -65,9 +67,9 @@ export class TelescopeWorld {
       more: i === count - 1 ? 'exit: { kind: sockets }' : '',
       ...(pools[name] !== undefined && { pool: pools[name] }),
     }));
-    this.relays = new RelayNetwork(relays);
+    this.relays = new RelayNetwork(relays, { latency });
     this.client = this.relays.network.host('s', CLIENT, { mtu: clientMtu });
-    this.relays.network.join('s', 'a');
+    this.relays.network.join('s', 'a', latency);
     this.path = names.map((name) => this.relays.configs.get(name)!.own);
   }
 

@@ -12,6 +12,7 @@ import { isErrorNotify, notify, type Payload, ProtocolId } from '../payload/inde
 import { findNotify, payloadOf } from '../payloads.ts';
 import { awaitResponse, initialExchange, type Message, type Procedure } from '../procedure.ts';
 import { chooseProposal, encodeProposals, type IkeSuite, ikeSuite, verifyAnswer } from '../proposal.ts';
+import { Protection } from '../protection.ts';
 import { checkRules } from '../rules.ts';
 import { headerFields, type Negotiated, type SaContext } from '../sa-context.ts';
 
@@ -68,7 +69,7 @@ export function* initiateIkeSaInit(sa: SaContext, config: InitiatorConfig): Proc
   }
 }
 
-/** The payloads of anonymity's one fixed list, in its order (T6): the same for every initiator at the same hop. */
+/** One fixed list of payloads in one order (T6): the same for every initiator at the same hop. */
 function encodeRequest(sa: SaContext, config: InitiatorConfig, attempt: Attempt): Uint8Array {
   const spis = { spiI: sa.localSpi, spiR: SPI_UNKNOWN };
   const { method, publicValue } = attempt.keyExchange;
@@ -242,13 +243,13 @@ function negotiate(
   sa: SaContext,
   keyExchange: KeyExchange,
   peerValue: Uint8Array,
-  agreed: Omit<Negotiated, 'keys'>,
+  agreed: Omit<Negotiated, 'keys' | 'protection'>,
 ): Negotiated {
   const secret = keyExchange.agree(peerValue);
   const skeyseed = initialSkeyseed(sa.crypto, agreed.suite.prf, agreed, secret);
   const keys = deriveIkeKeys(sa.crypto, agreed.suite, agreed, skeyseed);
   zero(secret, skeyseed);
-  return { ...agreed, keys };
+  return { ...agreed, keys, protection: new Protection(sa.crypto, keys, sa.role) };
 }
 
 /** RFC 7296 2.10. @throws ProtocolError */

@@ -102,7 +102,10 @@ describe('derived keys', () => {
         ),
       );
       let offset = 0;
-      const next = (count: number) => hex(keymat.subarray(offset, (offset = offset + count)));
+      const next = (count: number) => {
+        offset += count;
+        return hex(keymat.subarray(offset - count, offset));
+      };
       const expected = [length, a, a, e, e, length, length].map(next);
       expect([
         hex(keys.skD),

@@ -1,0 +1,46 @@
+import { nobleProvider } from '../src/crypto/noble.ts';
+import { nodeProvider } from '../src/crypto/node.ts';
+import { type EspFigures, espPackets } from './esp.ts';
+import { responderHandshakes } from './handshakes.ts';
+import { type BuildFigures, telescopeBuilds } from './telescopes.ts';
+
+const json = process.argv.includes('--json');
+const say = (line: string) => {
+  if (!json) console.log(line);
+};
+
+say('IKE handshakes as responder, one core (X25519, Ed25519 relay, NULL client, CP, AES-256-GCM)');
+const handshakes: Record<string, ReturnType<typeof responderHandshakes>> = {};
+for (const [provider, count] of [
+  [nodeProvider(), 1_500],
+  [nobleProvider(), 300],
+] as const) {
+  const figures = responderHandshakes(provider, count);
+  handshakes[provider.name] = figures;
+  say(`  ${provider.name.padEnd(6)} ${figures.perSecond} handshakes/s, ${figures.microseconds} us each`);
+}
+
+say('Telescopes at zero RTT, client and relays in one process (node:crypto)');
+const telescopes: BuildFigures[] = [];
+for (const hops of [1, 2, 3, 4, 5]) {
+  const figures = await telescopeBuilds(hops, 20);
+  telescopes.push(figures);
+  say(`  ${hops} hops: ${figures.milliseconds} ms, ${figures.cpuMillisecondsPerHop} ms CPU per hop`);
+}
+
+say('ESP in place, us per packet');
+const esp: EspFigures[] = [];
+for (const provider of [nodeProvider(), nobleProvider()]) {
+  for (const suite of ['AES-GCM-16-128', 'ChaCha20-Poly1305'] as const) {
+    for (const length of [64, 1280]) {
+      for (const layers of [1, 3]) {
+        const figures = await espPackets(provider, suite, length, layers, 300);
+        esp.push(figures);
+        say(
+          `  ${provider.name.padEnd(6)} ${suite.padEnd(17)} ${String(length).padStart(5)} B x${layers}: seal ${figures.seal}, open ${figures.open}`,
+        );
+      }
+    }
+  }
+}
+if (json) console.log(JSON.stringify({ node: process.version, handshakes, telescopes, esp }));
