@@ -35,11 +35,11 @@ export async function fetchThroughTelescope(
   const hops: HopEvent[] = [];
   const complaints: string[] = [];
   for await (const line of createInterface({ input: child.stderr! })) {
-    const event = followedEvent(line);
-    if (event === undefined) complaints.push(line);
-    else onEvent(event);
+    const event = line.startsWith('{') ? followedEvent(line) : undefined;
+    if (event !== undefined) onEvent(event);
     if (event?.event === 'hop') hops.push(event);
     if (event?.event === 'error') complaints.push(event.message);
+    if (!line.startsWith('{')) complaints.push(line);
   }
   const [status, signal] = await ended;
   if (status !== 0) {
@@ -48,9 +48,8 @@ export async function fetchThroughTelescope(
   return { hops, page: JSON.parse(await output) };
 }
 
-/** An event that the demo follows; undefined for everything else that a client writes. */
+/** The event in a line, if it is one that the demo follows. */
 function followedEvent(line: string): ClientEvent | undefined {
-  if (!line.startsWith('{')) return undefined;
   const message: { readonly event?: unknown } = JSON.parse(line);
   return FOLLOWED.includes(message.event) ? parseEvent(message) : undefined;
 }

@@ -10,6 +10,9 @@ import { type NotifyPayload, notify, type Payload } from './payload/index.ts';
 import { findNotify, payloadOf } from './payloads.ts';
 import { checkRules } from './rules.ts';
 
+/** Octets of the longest IKE_SA_INIT request that is looked at: it is kept, unproved as it is, until IKE_AUTH. */
+const MAX_REQUEST_LENGTH = 4096;
+
 export interface ResponderGateConfig {
   readonly crypto: CryptoProvider;
   /** With this many half-open IKE SAs cookies are demanded (RFC 7296 2.6); 0: always. */
@@ -38,6 +41,7 @@ export class ResponderGate {
   admit(message: Uint8Array, origin: Origin, halfOpen: number, now: Millis): Admission {
     const header = peekHeader(message);
     if (header === undefined) return drop('not an IKE message');
+    if (message.length > MAX_REQUEST_LENGTH) return drop('longer than any first request need be');
     const { flags, messageId, exchangeType } = header;
     // RFC 7296 2.21.4: responses are never answered, or two ends could go on for ever.
     if (flags.response) return drop('a response of no known IKE SA');

@@ -44,9 +44,16 @@ async function expectFailure(
   await eventually('the end of its processes', () => client.processes().length === 0);
 }
 
-function killRelay(topology: Topology, name: string): void {
+function signalRelay(topology: Topology, name: string, signal: NodeJS.Signals): void {
   const [pid] = processesRunning(join(topology.directory, `relay-${name}.yaml`));
-  process.kill(pid, 'SIGKILL');
+  process.kill(pid, signal);
+}
+
+/** A path file through these relays. */
+function pathOf(topology: Topology, ...relays: readonly string[]): string {
+  const file = join(topology.directory, `path-${relays.join('')}.yaml`);
+  writeFileSync(file, `relays:\n${relays.map((relay) => `  - descriptor: ${relay}.yaml\n`).join('')}`);
+  return file;
 }
 
 describe('extend fails with the hop, what was done, and why', () => {
@@ -65,15 +72,24 @@ describe('extend fails with the hop, what was done, and why', () => {
   );
 
   it(
-    'when a relay does not answer, or is lost while the path is built or used',
+    'when a relay does not answer, ends in order, or is killed while a hop is being built',
     () =>
       withTopology({}, ['A', 'B'], async (topology) => {
         const silent = start(topology, '--timeout', '2');
         await expectFailure(silent, 3, 'C', /^hop 3 \(C\): extending to the relay: no answer within 2 s/);
-        const client = start(topology, '--timeout', '2');
+
+        const two = pathOf(topology, 'A', 'B');
+        const used = startClient(topology, ['--path', two, '--', 'sh', '-c', 'echo started >&2; sleep 1000']);
+        await eventually('the command', () => used.stderr().includes('started'));
+        signalRelay(topology, 'B', 'SIGTERM');
+        await expectFailure(used, 2, 'B', /^hop 2 \(B\): keeping the tunnel: the relay closed the tunnel$/);
+
+        await topology.startRelays(['B']);
+        signalRelay(topology, 'B', 'SIGSTOP');
+        const client = startClient(topology, ['--path', two, '--timeout', '2', '--', 'echo', 'ran']);
         await client.event('hop');
-        killRelay(topology, 'B');
-        await expectFailure(client, 2, 'B', /^hop 2 \(B\): .*/);
+        signalRelay(topology, 'B', 'SIGKILL');
+        await expectFailure(client, 2, 'B', /^hop 2 \(B\): extending to the relay: no answer within 2 s/);
       }),
     PATIENCE,
   );
@@ -82,8 +98,7 @@ describe('extend fails with the hop, what was done, and why', () => {
     'when a relay has no address left, and goes on when it has one again',
     () =>
       withTopology({ relayConfig: { maxClients: 1 } }, ['A'], async (topology) => {
-        const alone = join(topology.directory, 'alone.yaml');
-        writeFileSync(alone, 'relays:\n  - descriptor: A.yaml\n');
+        const alone = pathOf(topology, 'A');
         const holder = startClient(topology, ['--path', alone]);
         await holder.event('established');
         await expectFailure(
@@ -106,8 +121,7 @@ describe('extend fails with the hop, what was done, and why', () => {
     'when the path carries too little',
     () =>
       withTopology({ mtu: 1300 }, ['A'], async (topology) => {
-        const alone = join(topology.directory, 'alone.yaml');
-        writeFileSync(alone, 'relays:\n  - descriptor: A.yaml\n');
+        const alone = pathOf(topology, 'A');
         const client = startClient(topology, ['--path', alone, '--', 'echo', 'ran']);
         await expectFailure(
           client,

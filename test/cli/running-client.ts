@@ -7,6 +7,8 @@ import type { Topology } from '../../src/demo/topology.ts';
 /** An event of `extend --json`, with what only the command line adds. */
 export type CliEvent = ClientEvent & { readonly pid?: number; readonly enter?: string };
 
+type EventOf<E extends CliEvent['event']> = Extract<CliEvent, { event: E }>;
+
 /** A running `ike-telescope extend`; its processes are known by a mark in their environment. */
 export interface RunningClient {
   readonly pid: number;
@@ -16,22 +18,23 @@ export interface RunningClient {
   /** The exit status; 128 + n is not made of signals. */
   readonly ended: Promise<{ readonly status: number | null; readonly signal: NodeJS.Signals | null }>;
   /** Waits for an event. */
-  event<E extends CliEvent['event']>(name: E): Promise<Extract<CliEvent, { event: E }>>;
+  event<E extends CliEvent['event']>(name: E): Promise<EventOf<E>>;
   /** Processes that it has started and those that they have, itself included. */
   processes(): number[];
   /** Sends a signal to its process group, as a terminal does. */
   press(signal: NodeJS.Signals): void;
 }
 
-/** Starts `ike-telescope extend --json ARGS` in S, in a process group of its own. */
+/** Starts `ike-telescope extend --json ARGS` in S, in a process group of its own; a wrapper becomes it by exec. */
 export function startClient(
   topology: Topology,
   args: readonly string[],
   env: Readonly<Record<string, string>> = {},
+  wrapper: readonly string[] = [],
 ): RunningClient {
   const mark = `IKE_TELESCOPE_TEST=${randomUUID()}`;
   const [name, value] = mark.split('=');
-  const command = topology.node('cli/main.js', 'extend', '--json', ...args);
+  const command = [...wrapper, ...topology.node('cli/main.js', 'extend', '--json', ...args)];
   const child = topology.namespaces.S.spawn(command, {
     stdio: ['ignore', 'pipe', 'pipe'],
     detached: true,
@@ -62,7 +65,7 @@ export function startClient(
     event: <E extends CliEvent['event']>(wanted: E) =>
       eventually(
         `event ${wanted}`,
-        () => events().find(({ event }) => event === wanted) as Extract<CliEvent, { event: E }> | undefined,
+        () => events().find(({ event }) => event === wanted) as EventOf<E> | undefined,
       ),
     processes: () => processesWith((file) => readFileSync(join(file, 'environ'), 'utf8').includes(mark)),
     press: (signal) => process.kill(-child.pid!, signal),

@@ -11,6 +11,8 @@ export interface RunningDemo {
   readonly child: ChildProcess;
   stdout(): string;
   stderr(): string;
+  /** Resolves once it has written `words` to standard output. @throws Error if it ends without */
+  says(words: string): Promise<void>;
   /** Status, or the signal that ended it. */
   readonly ended: Promise<number | string>;
   /** What is in its directory for temporary files. */
@@ -52,6 +54,13 @@ export function startDemo(
     child,
     stdout: () => stdout,
     stderr: () => stderr,
+    says: (words) =>
+      new Promise((resolve, reject) => {
+        const look = () => stdout.includes(words) && resolve();
+        child.stdout.on('data', look);
+        void ended.then((status) => reject(new Error(`it ended with ${status}: ${stdout}${stderr}`)));
+        look();
+      }),
     ended,
     temporaryFiles: () => readdirSync(directory),
     processes: () => processesWith(mark),

@@ -74,9 +74,11 @@ describe('openTopology', { timeout: PATIENCE }, () => {
   });
 
   it('reports what a relay said that does not start', async () => {
-    topology = await openTopology({ compiled: compiledSources(), relayConfig: { maxClients: 0 } });
-    await expect(topology.startRelays()).rejects.toThrow(
-      /relay A: it ended with status 64 while waiting for .*maxClients/,
+    topology = await openTopology({ compiled: compiledSources() });
+    const taken = await udpIn(topology.namespaces.A, ADDRESSES.A, 500);
+    await expect(topology.startRelays(['A'])).rejects.toThrow(
+      /relay A: it ended with status 71 while waiting for .*500/,
     );
+    taken.close();
   });
 });

@@ -194,8 +194,7 @@ describe('IKE_SA_INIT', () => {
       const [answer] = tampered(method, new Uint8Array(32));
       expect(findNotify(answer, NotifyType.INVALID_KE_PAYLOAD)?.data).toEqual(Uint8Array.of(0, 31));
     }
-    for (const length of [0, 31, 33, 60_000])
-      expect(tampered(31, new Uint8Array(length).fill(9))).toEqual([]);
+    for (const length of [0, 31, 33, 3000]) expect(tampered(31, new Uint8Array(length).fill(9))).toEqual([]);
     expect(tampered(31, new Uint8Array(32))).toEqual([]);
   });
 });

@@ -175,9 +175,9 @@ describe('anonymous clients of a relay', () => {
     expect(await relays.clock.until(connection.closed)).toBeUndefined();
   });
 
-  it('must return a cookie when many are half open, and are dropped when there are too many', async () => {
+  it('must return a cookie when many are half open', async () => {
     const relays = await oneRelay('cookieThreshold: 0');
     const { connection } = await connect(relays);
-    expect(connection.roundTrips).toBe(3);
+    expect(connection.roundTrips).toBe(3); // IKE_SA_INIT, again with the cookie, IKE_AUTH
   });
 });

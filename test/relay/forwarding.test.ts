@@ -230,7 +230,7 @@ describe('a telescope through two relays', () => {
     expect(await drops(to(other.opened.assigned.ip4!))).toEqual({ 'other-client': 1 });
     expect(other.received).toEqual([]);
     expect(exit.sent).toEqual([]);
-    expect(dialledBy(relays, '203.0.113.9')).toBe(false);
+    expect(reached(relays, '203.0.113.9')).toBe(false);
   });
 
   it('carries no packet with a source that was not assigned to it', async () => {
@@ -244,7 +244,7 @@ describe('a telescope through two relays', () => {
 });
 
 /** Whether any packet to `address` crossed any edge of relay a. */
-function dialledBy(relays: RelayNetwork, address: string): boolean {
+function reached(relays: RelayNetwork, address: string): boolean {
   return ['client', 'b', 'unlisted'].some((other) =>
     relays.network.eavesdropper('a', other).some(({ bytes }) => view(bytes).destination === address),
   );
@@ -353,9 +353,7 @@ describe('two clients with the same address and port, through different overlays
     );
     const connections = await clock.until(
       Promise.all(
-        clients.map(({ endpoint, ask, inner }) =>
-          endpoint.connect(ask, inner.origin(relayAddress(1), false)),
-        ),
+        clients.map(({ endpoint, ask, inner }) => endpoint.connect(ask, inner.origin(relayAddress(1)))),
       ),
     );
 

@@ -3,9 +3,14 @@ import { userSpaceBackend } from '../../src/backend/userspace/backend.ts';
 import { nodeProvider } from '../../src/crypto/node.ts';
 import type { IkeConnection } from '../../src/endpoint/connection.ts';
 import { Endpoint } from '../../src/endpoint/endpoint.ts';
+import { defaultChildProposals, defaultIkeProposals } from '../../src/ike/proposal.ts';
+import { packetFrom } from '../../src/link/packet.ts';
 import type { BackendFactory, TunnelPolicy } from '../../src/link/sa-store.ts';
 import { overlaySelectors } from '../../src/relay/overlay-selectors.ts';
+import { relayProfiles } from '../../src/relay/profiles.ts';
+import { hex } from '../../src/wire/bytes.ts';
 import { addressSelector, type TrafficSelector } from '../../src/wire/traffic-selector.ts';
+import { received } from '../support/received.ts';
 import type { SeenPacket } from '../support/sim-network.ts';
 import {
   RelayNetwork,
@@ -17,6 +22,14 @@ import {
 import { buildInitiator } from './initiator.ts';
 
 const crypto = nodeProvider();
+
+const responderConfig = {
+  crypto,
+  ikeProposals: defaultIkeProposals,
+  childProposals: defaultChildProposals,
+  retransmission: { first: 500, factor: 2, cap: 2_000, tries: 5 },
+  halfOpenTimeout: 15_000,
+};
 
 const PAIR: readonly SimRelay[] = [
   { name: 'a', number: 1, peers: ['b'] },
@@ -174,6 +187,65 @@ describe('an overlay between two relays', () => {
     await relays.clock.until(relays.relay('a').close());
     expect(ikeSas(relays, 'a')).toBe(0);
     expect(relays.clock.pending).toBe(0);
+  });
+});
+
+describe('a relay', () => {
+  /** A stand-in for b that answers a, and writes down what a says. */
+  async function standIn(relays: RelayNetwork) {
+    const contacts: IkeConnection[] = [];
+    const accepted: IkeConnection[] = [];
+    const b = relays.configs.get('b')!;
+    const link = relays.network.host('b', relayAddress(2));
+    const endpoint = await Endpoint.open({
+      link,
+      backend: userSpaceBackend(crypto),
+      crypto,
+      clock: relays.clock,
+    });
+    endpoint.listen({
+      config: {
+        ...responderConfig,
+        profile: relayProfiles(b, { assign: () => undefined, release: () => {} }),
+      },
+      cookieThreshold: 100,
+      maxHalfOpen: 100,
+      onChild: (connection) => accepted.push(connection),
+      onClosed: () => {},
+      onInitialContact: (connection) => contacts.push(connection),
+    });
+    return { endpoint, contacts, accepted };
+  }
+
+  it('says INITIAL_CONTACT to a peer once after its start, and not when it dials again', async () => {
+    const relays = new RelayNetwork(PAIR);
+    const { endpoint, contacts, accepted } = await standIn(relays);
+    await relays.start('a');
+    await relays.clock.advance(2_000);
+    expect([accepted.length, contacts.length]).toEqual([1, 1]);
+    await relays.clock.until(endpoint.closeConnection(accepted[0]));
+    await relays.clock.advance(5_000);
+    expect([accepted.length, contacts.length]).toEqual([2, 1]);
+  });
+
+  it('tells listed relays, and nobody else, of an SPI that it does not know', async () => {
+    const relays = new RelayNetwork([...PAIR, { name: 'stranger', number: 3 }]);
+    await relays.start('a');
+    for (const [name, hints] of [
+      ['b', 1],
+      ['stranger', 0],
+    ] as const) {
+      const host = relays.network.host(name, relayAddress(name === 'b' ? 2 : 3));
+      const answers = received();
+      const attachment = await host.attach(answers);
+      attachment.sendEsp([packetFrom(new Uint8Array(64).fill(7))], host.origin(relayAddress(1), false));
+      await relays.clock.advance(100);
+      // INFORMATIONAL (37) whose only payload ends with INVALID_SPI (11) and the SPI, RFC 7296 1.5.
+      const said = answers.ikeMessages
+        .filter(({ bytes }) => bytes[18] === 37)
+        .map(({ bytes }) => hex(bytes.slice(-6)));
+      expect(said).toEqual(Array(hints).fill('000b07070707'));
+    }
   });
 });
 

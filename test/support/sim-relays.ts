@@ -12,6 +12,7 @@ import { VirtualClock } from './virtual-clock.ts';
 export interface SimRelay {
   readonly name: string;
   readonly number: number;
+  readonly address?: Address;
   /** Names of the relays whose descriptors it lists. */
   readonly peers?: readonly string[];
   readonly pool?: string;
@@ -48,11 +49,14 @@ export function relayConfigs(
   return new Map(relays.map((relay) => [relay.name, load(relay, relay.peers ?? [])]));
 }
 
-export function relayYaml({ name, number, pool, more = '' }: SimRelay, peers: readonly string[]): string {
+export function relayYaml(
+  { name, number, address, pool, more = '' }: SimRelay,
+  peers: readonly string[],
+): string {
   return [
     `name: ${name}`,
     `key: ${name}.pem`,
-    `address: { ip4: ${relayAddress(number)} }`,
+    `address: { ip4: ${address ?? relayAddress(number)} }`,
     `pool: { ip4: ${pool ?? `10.${number}.0.0/16`} }`,
     `peers: [${peers.map((peer) => `${peer}.yaml`).join(', ')}]`,
     more,

@@ -258,7 +258,7 @@ function checkedNonce(payloads: readonly Payload[], suite: IkeSuite): Uint8Array
   if (data.length < prfOf(suite.prf).outputLength / 2) {
     throw syntax(`a nonce of ${data.length} octets is shorter than half of the PRF's key`);
   }
-  return data;
+  return data.slice();
 }
 
 function peerHashes(payloads: readonly Payload[]): ReadonlySet<number> | undefined {

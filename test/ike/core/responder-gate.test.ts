@@ -135,6 +135,7 @@ describe('the gate', () => {
       message(init(), { flags: { initiator: false, response: false } }),
       message(init(), { exchangeType: 35 }),
       message([]),
+      message([...init(), { kind: 'VENDOR_ID', data: new Uint8Array(4000) }]),
       message(init().slice(1)),
       message(init().slice(0, 2)),
       message([...init(), ...init()]),

@@ -1,0 +1,34 @@
+import { loadNative } from '../native/load.ts';
+import type { Native } from '../native/native.ts';
+import type { Address } from '../wire/address.ts';
+import { interfaceMtu, sourceAddress } from './host-address.ts';
+import { HostLink } from './host-link.ts';
+
+/**
+ * The host's network towards `remote`, from the address and with the MTU of the interface that its routes choose, on UDP
+ * ports of the kernel's choice. Without koffi or CAP_NET_RAW it is `encapsulatedOnly`: telescopes over it have to be built
+ * with `encapsulated: true`.
+ * @throws LinkError without a route; CommandError without iproute2
+ */
+export async function openHostLink(remote: Address): Promise<HostLink> {
+  const address = await sourceAddress(remote);
+  const loaded = loadNative();
+  const native = 'native' in loaded && mayOpenRawEsp(loaded.native, address) ? loaded.native : undefined;
+  return new HostLink({
+    address,
+    mtu: await interfaceMtu(address),
+    native,
+    encapsulatedOnly: native === undefined,
+    ikePort: 0,
+    encapsulatedPort: 0,
+  });
+}
+
+function mayOpenRawEsp(native: Native, address: Address): boolean {
+  try {
+    native.openRawEsp(address).close();
+    return true;
+  } catch {
+    return false;
+  }
+}
