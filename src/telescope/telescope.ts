@@ -19,6 +19,9 @@ import { TunnelLink } from './tunnel-link.ts';
 /** The inner MTU of every telescope: one figure for the whole network, because a personal one is a fingerprint. */
 export const INNER_MTU = 1280;
 
+/** The longest path: so many layers find room in a packet's slot (`HEADROOM`). */
+export const MAX_HOPS = 8;
+
 export interface TelescopeOptions {
   /** Default: node:crypto. */
   readonly crypto?: CryptoProvider;
@@ -143,14 +146,17 @@ export class Telescope {
 
 /**
  * Builds a telescope over `link` through `path`, the entry first.
- * @throws TelescopeError naming the hop; every hop built before it has been closed, innermost first
+ * @throws TelescopeError naming the hop; every hop built before it has been closed, innermost first. RangeError for a path
+ * that is empty or over `MAX_HOPS`
  */
 export async function openTelescope(
   link: Link,
   path: readonly RelayTarget[],
   options: TelescopeOptions = {},
 ): Promise<Telescope> {
-  if (path.length === 0) throw new RangeError('a path needs at least one relay');
+  if (path.length === 0 || path.length > MAX_HOPS) {
+    throw new RangeError(`a path has 1 to ${MAX_HOPS} relays, not ${path.length}`);
+  }
   const hops: Hop[] = [];
   try {
     let under = link;

@@ -209,9 +209,10 @@ describe('a telescope that cannot be built', () => {
     expect(world.clients()).toEqual([0, 0, 0]);
   });
 
-  it('needs a path', async () => {
+  it('needs a path of 1 to 8 relays', async () => {
     const world = await TelescopeWorld.open({ relays: 1 });
     await expect(world.build({}, [])).rejects.toThrow(RangeError);
+    await expect(world.build({}, Array(9).fill(world.path[0]))).rejects.toThrow(/1 to 8 relays, not 9/);
   });
 });
 
