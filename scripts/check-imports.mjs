@@ -31,7 +31,17 @@ const ALLOWED = {
     'descriptor',
     'native',
   ],
-  client: [...CORE, 'crypto', 'transport', 'backend', 'endpoint', 'descriptor', 'telescope', 'native', 'host'],
+  client: [
+    ...CORE,
+    'crypto',
+    'transport',
+    'backend',
+    'endpoint',
+    'descriptor',
+    'telescope',
+    'native',
+    'host',
+  ],
 };
 // sans-IO layers: no sockets, clock, timers or promises (ARCHITECTURE.md, "Layers").
 const SANS_IO = ['wire', 'crypto', 'cp', 'ike', 'esp'];

@@ -191,7 +191,7 @@ export class Relay {
     }
     const { clock, crypto } = this.#options;
     this.#clients.set(connection, this.#forwarder.addClient(child!.info.assigned!, child!.tunnel));
-    void (connection, clock, () => CLIENT_IDLE * (0.8 + (0.4 * crypto.random(1)[0]) / 256));
+    watchIdle(connection, clock, () => CLIENT_IDLE * (0.8 + (0.4 * crypto.random(1)[0]) / 256));
   }
 
   #responderConfig(): ResponderConfig {
