@@ -1,7 +1,7 @@
 import type { Protector } from '../crypto/provider.ts';
 import { Reader, WireError } from '../wire/reader.ts';
 import { Writer } from '../wire/writer.ts';
-import { NotifyType } from './constants.ts';
+import { ExchangeType, NotifyType } from './constants.ts';
 import { ProtocolError } from './errors.ts';
 import {
   decodeHeader,
@@ -28,13 +28,15 @@ export type Decoded =
 
 /**
  * The header of a datagram's message; undefined if it is not plausible: shorter than a header, a length other than the
- * datagram's, or an initiator's SPI of zero (RFC 7296 3.1). The version may be any.
+ * datagram's, or an initiator's SPI of zero (RFC 7296 3.1) other than in a notification outside of any IKE SA (1.5). The
+ * version may be any.
  */
 export function peekHeader(bytes: Uint8Array): IkeHeader | undefined {
   if (bytes.length < HEADER_LENGTH) return undefined;
   const header = decodeHeader(new Reader(bytes, 'IKE header'));
-  if (header.length !== bytes.length || header.spiI.every((octet) => octet === 0)) return undefined;
-  return header;
+  if (header.length !== bytes.length) return undefined;
+  const isNameless = header.spiI.every((octet) => octet === 0);
+  return isNameless && header.exchangeType !== ExchangeType.INFORMATIONAL ? undefined : header;
 }
 
 /** An unprotected message: IKE_SA_INIT, or a notify where there is no IKE SA. */

@@ -147,7 +147,7 @@ export class RelayLink implements Link {
     const length = header.destination - header.source;
     return {
       linkId: this.id,
-      overlayPeer: 'x',
+      overlayPeer: peer,
       address: addressText(buffer.subarray(header.source, header.destination)),
       port: udp?.sourcePort ?? 0,
       localAddress: addressText(buffer.subarray(header.destination, header.destination + length)),

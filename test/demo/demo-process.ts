@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { onTestFinished } from 'vitest';
 import { compiledSources } from '../support/compiled.ts';
 
 /** A running `ike-telescope demo`. */
@@ -49,7 +50,7 @@ export function startDemo(
     stderr += text;
   });
   const ended = once(child, 'exit').then(([status, signal]) => status ?? signal);
-  process.once('exit', () => rmSync(directory, { recursive: true, force: true }));
+  onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
   return {
     child,
     stdout: () => stdout,
