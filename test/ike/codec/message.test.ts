@@ -95,7 +95,10 @@ describe('header', () => {
     ['shorter than its length', message.subarray(0, message.length - 1)],
     ['longer than its length', concat(message, Uint8Array.of(0))],
     ['length 0', tampered(message, 27, 0)],
-    ['initiator SPI 0', concat(new Uint8Array(8), message.subarray(8))],
+    [
+      'initiator SPI 0',
+      tampered(concat(new Uint8Array(8), message.subarray(8)), 18, ExchangeType.IKE_SA_INIT),
+    ],
   ])('is not plausible: %s', (_, bytes) => {
     expect(peekHeader(bytes)).toBeUndefined();
     expect(decodePlain(bytes).kind).toBe('discard');
