@@ -36,7 +36,10 @@ export interface Link {
   readonly id: string;
   /** The largest IP packet that it carries, in octets. */
   readonly mtu: number;
-  /** The origin that a message from `address` would have: the way to address a peer first. */
+  /**
+   * The origin that a message from `address` would have: the way to address a peer first. Our ports are known once the link
+   * is attached. @throws LinkError if the address cannot be reached over it
+   */
   origin(address: Address, encapsulated: boolean): Origin;
   /** Starts delivery. @throws LinkError when sockets cannot be opened (names the port and the remedy) */
   attach(handlers: LinkHandlers): Promise<Attachment>;

@@ -76,9 +76,9 @@ export async function extend(
   const backend = options.backend ?? userSpaceBackend(crypto);
   const retransmission = options.retransmission ?? buildSchedule;
   const started = clock.now();
-  const to = link.origin(at.address, at.first && encapsulated);
   const endpoint = await Endpoint.open({ link, backend, crypto, clock });
   try {
+    const to = link.origin(at.address, at.first && encapsulated);
     const config = hopConfig(relay, { crypto, family, first: at.first, retransmission });
     const connection = await endpoint.connect(config, to, options.signal);
     const { info, tunnel } = connection.child!;

@@ -1,3 +1,6 @@
+import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ADDRESSES, openTopology, type Topology } from '../../src/demo/topology.ts';
 import { compiledSources } from '../support/compiled.ts';
@@ -12,6 +15,9 @@ import {
 
 const PATIENCE = 60_000;
 const PORT = 8080;
+const NOBODY = 65_534;
+/** Prints the address that D sees. */
+const ASK = `require('net').connect(${PORT}, '${ADDRESSES.D}').on('data', (d) => process.stdout.write(d))`;
 
 let topology: Topology;
 beforeAll(async () => {
@@ -53,9 +59,7 @@ describe('a command in a telescope', () => {
   it(
     'reaches the destination from the address of the exit, and its status is passed on',
     async () => {
-      const script = `require('net').connect(${PORT}, '${ADDRESSES.D}').on('data', (d) => {
-        process.stdout.write(d); process.exitCode = 7; })`;
-      const client = start(process.execPath, '-e', script);
+      const client = start(process.execPath, '-e', `${ASK}.on('end', () => { process.exitCode = 7; })`);
       expect(await client.ended).toEqual({ status: 7, signal: null });
       expect(client.stdout()).toContain(ADDRESSES.X);
       const hops = client.events.flatMap((event) => (event.event === 'hop' ? [event] : []));
@@ -76,7 +80,7 @@ describe('a command in a telescope', () => {
   );
 
   it(
-    'sees only the loopback and the telescope, its name servers, and no descriptor of ours',
+    "sees only the loopback and the telescope, its name servers and not the host's, and no descriptor of ours",
     async () => {
       const script = `
         const fs = require('fs'), { execFileSync } = require('child_process');
@@ -90,9 +94,18 @@ describe('a command in a telescope', () => {
           sys: fs.readdirSync('/sys/class/net').sort(),
           resolvers: fs.readFileSync('/etc/resolv.conf', 'utf8'),
           sockets: fds.filter((file) => file.startsWith('socket:') || file === '/dev/net/tun'),
+          cache: fs.statSync('/run/nscd/socket').isSocket(),
           init: fs.readFileSync('/proc/1/cmdline', 'utf8').includes('inside-main.js'),
         }));`;
-      const client = start(process.execPath, '-e', script);
+      // The host has a name service cache daemon: its socket crosses network namespaces.
+      const withCache = `mount -t tmpfs tmpfs /run && mkdir /run/nscd && perl -MIO::Socket::UNIX -e '
+        $^F = 99; IO::Socket::UNIX->new(Local => "/run/nscd/socket", Listen => 1) or die; exec @ARGV' "$@"`;
+      const client = startClient(
+        topology,
+        ['--path', topology.pathFile, '--', process.execPath, '-e', script],
+        {},
+        ['unshare', '--mount', 'sh', '-c', withCache, 'sh'],
+      );
       expect(await client.ended).toEqual({ status: 0, signal: null });
       const established = await client.event('established');
       expect(established).toMatchObject({ interface: 'tun0', mtu: 1280, dns: ['203.0.113.53'] });
@@ -106,6 +119,7 @@ describe('a command in a telescope', () => {
         sys: ['lo', 'tun0'],
         resolvers: 'nameserver 203.0.113.53\n',
         sockets: [],
+        cache: false,
         init: true,
       });
     },
@@ -211,6 +225,84 @@ describe('kill -9', () => {
         message: expect.stringContaining('ended unexpectedly'),
       });
       await expectNothingLeft(client, namespace);
+    },
+    PATIENCE,
+  );
+});
+
+async function expectEncapsulated(client: RunningClient, why: string): Promise<void> {
+  expect(await client.ended).toEqual({ status: 0, signal: null });
+  expect(client.stdout()).toContain(ADDRESSES.X);
+  const fallback = client.stderr().match(/^.*"event":"fallback".*$/gm);
+  expect(fallback).toHaveLength(1);
+  expect(JSON.parse(fallback![0]).message).toContain(why);
+  // ESP in UDP: 8 octets less at the first hop.
+  expect((await client.event('hop')).mtu).toBe(1438);
+  await eventually('the end of its processes', () => client.processes().length === 0);
+}
+
+describe('without koffi', () => {
+  const env = { IKE_TELESCOPE_WITHOUT_FFI: '1' };
+
+  it(
+    'a telescope carries traffic, its ESP in UDP',
+    async () => {
+      const client = startClient(
+        topology,
+        ['--path', topology.pathFile, '--', process.execPath, '-e', ASK],
+        env,
+      );
+      await expectEncapsulated(client, 'IKE_TELESCOPE_WITHOUT_FFI');
+    },
+    PATIENCE,
+  );
+
+  it(
+    'plain ESP is refused',
+    async () => {
+      const client = startClient(topology, ['--path', topology.pathFile, '--encapsulation', 'esp'], env);
+      expect(await client.ended).toEqual({ status: 71, signal: null });
+      expect(await client.event('error')).toMatchObject({ kind: 'system' });
+    },
+    PATIENCE,
+  );
+});
+
+describe('without privileges', () => {
+  let directory: string;
+  beforeAll(() => {
+    directory = mkdtempSync(join(tmpdir(), 'ike-telescope-nobody-'));
+    chmodSync(directory, 0o755);
+    const names = ['A', 'B', 'C'].map((name) => `${name}.yaml`);
+    for (const name of names) {
+      writeFileSync(join(directory, name), readFileSync(join(topology.directory, name)), { mode: 0o644 });
+    }
+    writeFileSync(
+      join(directory, 'path.yaml'),
+      `relays:\n${names.map((name) => `  - descriptor: ${name}\n`).join('')}`,
+    );
+  });
+  afterAll(() => rmSync(directory, { recursive: true, force: true }));
+
+  it(
+    'a telescope carries traffic, in a user namespace of its own',
+    async () => {
+      // A TUN driver that everybody may open, as udev makes it, in a mount namespace that ends with the test.
+      const asNobody = [
+        ...['unshare', '--mount', 'sh', '-c'],
+        `mount -t tmpfs tmpfs /dev/net && mknod -m 666 /dev/net/tun c 10 200 && exec setpriv --reuid=${NOBODY} --regid=${NOBODY} --clear-groups "$@"`,
+        'sh',
+      ];
+      const script = `console.error(require('fs').readFileSync('/proc/self/uid_map', 'utf8')); ${ASK}`;
+      const client = startClient(
+        topology,
+        ['--path', join(directory, 'path.yaml'), '--', process.execPath, '-e', script],
+        {},
+        asNobody,
+      );
+      await expectEncapsulated(client, 'raw socket for ESP');
+      expect(client.stderr()).toMatch(new RegExp(`^ +0 +${NOBODY} +1$`, 'm'));
+      expect((await client.event('established')).enter).toContain('--user --preserve-credentials');
     },
     PATIENCE,
   );

@@ -1,26 +1,24 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { describe, expect, it } from 'vitest';
-import { openTopology, type Topology, type TopologyOptions } from '../../src/demo/topology.ts';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { ADDRESSES, openTopology, type Topology, type TopologyOptions } from '../../src/demo/topology.ts';
 import { compiledSources } from '../support/compiled.ts';
 import { eventually, processesRunning, type RunningClient, startClient } from './running-client.ts';
 
 const PATIENCE = 90_000;
 
-async function withTopology(
-  options: TopologyOptions,
-  relays: readonly ('A' | 'B' | 'C')[],
-  action: (topology: Topology) => Promise<void>,
-): Promise<void> {
-  const topology = await openTopology({ compiled: compiledSources(), ...options });
-  try {
+/** A topology for the tests of a `describe`. */
+function shared(options: TopologyOptions, relays: readonly ('A' | 'B')[]): () => Topology {
+  let topology: Topology;
+  beforeAll(async () => {
+    topology = await openTopology({ compiled: compiledSources(), ...options });
     await topology.startRelays(relays);
-    await action(topology);
-  } finally {
-    await topology.close();
-  }
+  }, PATIENCE);
+  afterAll(() => topology.close());
+  return () => topology;
 }
 
+/** Through A, B and C. */
 function start(topology: Topology, ...args: readonly string[]): RunningClient {
   return startClient(topology, ['--path', topology.pathFile, ...args, '--', 'echo', 'ran']);
 }
@@ -56,109 +54,125 @@ function pathOf(topology: Topology, ...relays: readonly string[]): string {
   return file;
 }
 
-describe('extend fails with the hop, what was done, and why', () => {
-  it(
-    'when a relay proves another key than the path pins',
-    () =>
-      withTopology({ wrongKey: 'B' }, ['A', 'B'], async (topology) => {
-        await expectFailure(
-          start(topology),
-          2,
-          'B',
-          /^hop 2 \(B\): extending to the relay: .*(key|AUTH|signature)/i,
-        );
-      }),
-    PATIENCE,
-  );
+describe('extend names the hop, what was done, and why it failed', () => {
+  const opened = shared({ relayConfig: { maxClients: 1 } }, ['A', 'B']);
 
   it(
-    'when a relay does not answer, ends in order, or is killed while a hop is being built',
-    () =>
-      withTopology({}, ['A', 'B'], async (topology) => {
-        const silent = start(topology, '--timeout', '2');
-        await expectFailure(silent, 3, 'C', /^hop 3 \(C\): extending to the relay: no answer within 2 s/);
-
-        const two = pathOf(topology, 'A', 'B');
-        const used = startClient(topology, ['--path', two, '--', 'sh', '-c', 'echo started >&2; sleep 1000']);
-        await eventually('the command', () => used.stderr().includes('started'));
-        signalRelay(topology, 'B', 'SIGTERM');
-        await expectFailure(used, 2, 'B', /^hop 2 \(B\): keeping the tunnel: the relay closed the tunnel$/);
-
-        await topology.startRelays(['B']);
-        signalRelay(topology, 'B', 'SIGSTOP');
-        const client = startClient(topology, ['--path', two, '--timeout', '2', '--', 'echo', 'ran']);
-        await client.event('hop');
-        signalRelay(topology, 'B', 'SIGKILL');
-        await expectFailure(client, 2, 'B', /^hop 2 \(B\): extending to the relay: no answer within 2 s/);
-      }),
+    'when a relay does not answer',
+    async () => {
+      const client = start(opened(), '--timeout', '2');
+      await expectFailure(client, 3, 'C', /^hop 3 \(C\): extending to the relay: no answer within 2 s/);
+    },
     PATIENCE,
   );
 
   it(
     'when a relay has no address left, and goes on when it has one again',
-    () =>
-      withTopology({ relayConfig: { maxClients: 1 } }, ['A'], async (topology) => {
-        const alone = pathOf(topology, 'A');
-        const holder = startClient(topology, ['--path', alone]);
-        await holder.event('established');
-        await expectFailure(
-          start(topology),
-          1,
-          'A',
-          /^hop 1 \(A\): extending to the relay: .*INTERNAL_ADDRESS_FAILURE/,
-        );
-        holder.press('SIGTERM');
-        expect(await holder.ended).toEqual({ status: 0, signal: null });
-        const next = startClient(topology, ['--path', alone, '--', 'echo', 'ran']);
-        expect(await next.ended).toEqual({ status: 0, signal: null });
-        expect(next.stdout()).toBe('ran\n');
-        expect(next.stderr()).toContain('"dns":[]');
-      }),
-    PATIENCE,
-  );
-
-  it(
-    'when the path carries too little',
-    () =>
-      withTopology({ mtu: 1300 }, ['A'], async (topology) => {
-        const alone = pathOf(topology, 'A');
-        const client = startClient(topology, ['--path', alone, '--', 'echo', 'ran']);
-        await expectFailure(
-          client,
-          1,
-          'A',
-          /^hop 1 \(A\): checking the MTU: .* at most 1246 octets.* needs 1280/,
-        );
-        const small = startClient(topology, [
-          '--path',
-          alone,
-          '--inner-mtu',
-          'max',
-          '--',
-          'cat',
-          '/etc/resolv.conf',
-        ]);
-        expect(await small.ended).toEqual({ status: 0, signal: null });
-        expect(await small.event('established')).toMatchObject({ mtu: 1246, dns: [] });
-        expect(small.stdout()).toBe('');
-        expect(readFileSync('/etc/resolv.conf', 'utf8')).not.toBe('');
-      }),
+    async () => {
+      const alone = pathOf(opened(), 'A');
+      const holder = startClient(opened(), ['--path', alone]);
+      await holder.event('established');
+      const refused = start(opened());
+      await expectFailure(
+        refused,
+        1,
+        'A',
+        /^hop 1 \(A\): extending to the relay: .*INTERNAL_ADDRESS_FAILURE/,
+      );
+      holder.press('SIGTERM');
+      expect(await holder.ended).toEqual({ status: 0, signal: null });
+      const next = startClient(opened(), ['--path', alone, '--', 'echo', 'ran']);
+      expect(await next.ended).toEqual({ status: 0, signal: null });
+      expect(next.stdout()).toBe('ran\n');
+    },
     PATIENCE,
   );
 
   it(
     'when the host has no route to the entry',
-    () =>
-      withTopology({}, [], async (topology) => {
-        await topology.namespaces.S.exec(['ip', 'route', 'flush', 'table', 'main']);
-        const client = start(topology);
-        expect(await client.ended).toEqual({ status: 71, signal: null });
-        expect(await client.event('error')).toEqual({
-          event: 'error',
-          kind: 'system',
-          message: expect.stringContaining('no route to'),
-        });
-      }),
+    async () => {
+      const client = startClient(opened(), ['--path', pathOf(opened(), 'B'), '--', 'echo', 'ran']);
+      expect(await client.ended).toEqual({ status: 71, signal: null });
+      expect(client.events).toEqual([
+        { event: 'error', kind: 'system', message: `no route to ${ADDRESSES.B}` },
+      ]);
+    },
+    PATIENCE,
+  );
+
+  it(
+    'but closes innermost first, without a complaint, when it is interrupted',
+    async () => {
+      const client = start(opened());
+      await eventually('hop 2', () => client.events.filter(({ event }) => event === 'hop').length === 2);
+      client.press('SIGINT');
+      expect(await client.ended).toEqual({ status: 130, signal: null });
+      expect(client.events.slice(-3)).toEqual([
+        { event: 'hop-closed', hop: 2, relay: 'B' },
+        { event: 'hop-closed', hop: 1, relay: 'A' },
+        { event: 'closed' },
+      ]);
+      await eventually('the end of its processes', () => client.processes().length === 0);
+    },
+    PATIENCE,
+  );
+
+  it(
+    'when a relay ends in order, or is killed while a hop is being built',
+    async () => {
+      const path = pathOf(opened(), 'A', 'B');
+      const used = startClient(opened(), ['--path', path, '--', 'sh', '-c', 'echo started >&2; sleep 1000']);
+      await eventually('the command', () => used.stderr().includes('started'));
+      signalRelay(opened(), 'B', 'SIGTERM');
+      await expectFailure(used, 2, 'B', /^hop 2 \(B\): keeping the tunnel: the relay closed the tunnel$/);
+
+      await opened().startRelays(['B']);
+      signalRelay(opened(), 'B', 'SIGSTOP');
+      const client = startClient(opened(), ['--path', path, '--timeout', '2', '--', 'echo', 'ran']);
+      await client.event('hop');
+      signalRelay(opened(), 'B', 'SIGKILL');
+      await expectFailure(client, 2, 'B', /^hop 2 \(B\): extending to the relay: no answer within 2 s/);
+    },
+    PATIENCE,
+  );
+});
+
+describe('extend refuses', () => {
+  const opened = shared({ wrongKey: 'B', mtu: 1300 }, ['A', 'B']);
+
+  it(
+    'a relay that proves another key than the path pins',
+    async () => {
+      await expectFailure(start(opened()), 2, 'B', /^hop 2 \(B\): extending to the relay: .*key/);
+    },
+    PATIENCE,
+  );
+
+  it(
+    'a path that carries too little, unless asked for what it carries',
+    async () => {
+      const path = pathOf(opened(), 'A');
+      const client = startClient(opened(), ['--path', path, '--', 'echo', 'ran']);
+      await expectFailure(
+        client,
+        1,
+        'A',
+        /^hop 1 \(A\): checking the MTU: .* at most 1246 octets.* needs 1280/,
+      );
+      const small = startClient(opened(), [
+        '--path',
+        path,
+        '--inner-mtu',
+        'max',
+        '--',
+        'cat',
+        '/etc/resolv.conf',
+      ]);
+      expect(await small.ended).toEqual({ status: 0, signal: null });
+      // No name servers were assigned: the host's are not there instead.
+      expect(await small.event('established')).toMatchObject({ mtu: 1246, dns: [] });
+      expect(small.stdout()).toBe('');
+    },
     PATIENCE,
   );
 });

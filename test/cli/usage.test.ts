@@ -38,10 +38,7 @@ describe('ike-telescope', () => {
   it.each([
     [['bogus'], "unknown command 'bogus'"],
     [['extend'], "required option '--path <file>' not specified"],
-    [['extend', '--path', 'x', '--encapsulation', 'tcp'], 'Allowed choices are esp, udp.'],
     [['extend', '--path', 'x', '--inner-mtu', '100'], 'from 576 to 65535'],
-    [['extend', '--path', 'x', '--timeout', 'soon'], 'number of seconds'],
-    [['relay'], "required option '--config <file>' not specified"],
   ])('refuses %j with one line and status 64', (args, message) => {
     const { status, stdout, stderr } = telescope(...args);
     expect(stderr).toMatch(/^ike-telescope: [^\n]*\n$/);
@@ -79,20 +76,7 @@ describe('keygen', () => {
 
 describe('files', () => {
   it.each([
-    ['a path that is not there', 'missing.yaml', undefined, /missing\.yaml: cannot be read: ENOENT/],
     ['a path that is no YAML', 'bad.yaml', 'relays: [', /bad\.yaml: line \d+, column \d+/],
-    [
-      'a path without relays',
-      'empty.yaml',
-      'relays: []',
-      /empty\.yaml: relays: a path has at least one relay/,
-    ],
-    [
-      'a path with a descriptor that is not there',
-      'dangling.yaml',
-      'relays:\n  - descriptor: nowhere.yaml\n',
-      /dangling\.yaml: relays\.0: cannot read 'nowhere\.yaml'/,
-    ],
     [
       'a path with a descriptor that is none',
       'junk.yaml',
@@ -100,7 +84,7 @@ describe('files', () => {
       /junk\.yaml: relays\.0: version.*publicKey.*signature/,
     ],
   ])('extend refuses %s', (_, name, text, message) => {
-    if (text !== undefined) file(name, text);
+    file(name, text);
     const { status, stdout, stderr } = telescope('extend', '--path', name);
     expect(stderr).toMatch(/^ike-telescope: [^\n]*\n$/);
     expect(stderr).toMatch(message);
