@@ -29,7 +29,8 @@ for standard output is the command's.
 Exit status: 64 the command line or a file is wrong; 69 the telescope could not be built, or was lost; 71 this
 machine lacks a privilege, a program or a route; 70 a defect of ike-telescope.
 
-Nothing outlives the program, however it ends: no process, device, route or namespace.`;
+Nothing outlives the program, however it ends: no process, device, route or namespace. The next start has nothing
+to clean up.`;
 
 export function extendCommand(): Command {
   return new Command('extend')

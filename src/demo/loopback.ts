@@ -37,8 +37,8 @@ const DATAGRAMS = 1024;
 const DATAGRAM_OCTETS = 1024;
 /** Datagrams on their way at once. */
 const WINDOW = 32;
-/** Milliseconds after which datagrams are sent again. */
-const IMPATIENCE = 500;
+/** Milliseconds without any echo after which the missing datagrams are sent again. */
+const IMPATIENCE = 1_000;
 
 /** What `ike-telescope demo --loopback --json` prints. Nothing is known of observers, so there are no links. */
 export interface LoopbackResult {
@@ -182,11 +182,13 @@ async function echoAll(
     if (next < payloads.length) send(next++);
   };
   await new Promise<void>((resolve, reject) => {
-    const again = setInterval(() => {
+    const timer = setTimeout(() => {
       for (let number = 0; number < next; number++) if (!received.has(number)) send(number);
+      timer.refresh();
     }, IMPATIENCE);
     const stop = (settle: () => void) => {
-      clearInterval(again);
+      telescope.tunnel.onPackets(() => {});
+      clearTimeout(timer);
       settle();
     };
     signal.addEventListener('abort', () => stop(() => reject(signal.reason)), { once: true });
@@ -201,6 +203,7 @@ async function echoAll(
         const number = payload.readUInt32BE();
         if (received.has(number)) continue;
         received.set(number, payload);
+        timer.refresh();
         sendNext();
       }
       if (received.size === payloads.length) stop(resolve);

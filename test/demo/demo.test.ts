@@ -1,3 +1,5 @@
+import { createSocket } from 'node:dgram';
+import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -6,6 +8,8 @@ import { describe, expect, it } from 'vitest';
 import type { DemoResult } from '../../src/demo/demo.ts';
 import type { LoopbackResult } from '../../src/demo/loopback.ts';
 import { ADDRESSES } from '../../src/demo/topology.ts';
+import { addressBytes } from '../../src/wire/address.ts';
+import { native } from '../support/namespaces.ts';
 import { until } from '../support/waiting.ts';
 import { type RunningDemo, startDemo } from './demo-process.ts';
 
@@ -72,7 +76,24 @@ describe('the demo', { timeout: PATIENCE }, () => {
     await expectNothingLeft(demo);
   });
 
-  it.each(['Five network namespaces', 'The telescope is open'])(
+  it('fails, and names the leak, when a relay tells the next one of S', async () => {
+    const demo = startDemo([]);
+    await demo.says('The relays A, B and C are running');
+    const isRelayA = (pid: number) => readFileSync(`/proc/${pid}/cmdline`, 'utf8').endsWith('relay-A.yaml\0');
+    const namespace = `/proc/${demo.processes().find(isRelayA)}/ns/net`;
+    const socket = createSocket('udp4');
+    socket.bind({ fd: native().withinNetworkNamespace(namespace, () => native().openUdp(A, 0)) });
+    await once(socket, 'listening');
+    socket.send(Uint8Array.of(1, 2, ...addressBytes(S), 3), 9, B);
+    expect(await demo.ended).toBe(1);
+    expect(demo.stdout()).toMatch(
+      /The demo has FAILED:\n {2}- S \(198\.51\.100\.66\) appears in clear on A-B: frame \d+, octet 44\n$/,
+    );
+    socket.close();
+    await expectNothingLeft(demo);
+  });
+
+  it.each(['S 198.51.100.66 - A', 'The telescope is open'])(
     'leaves nothing when it is killed after "%s"',
     async (words) => {
       const demo = startDemo([]);

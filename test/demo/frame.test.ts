@@ -57,10 +57,12 @@ describe('dissectFrame', () => {
   });
 
   it('does not follow the chain into an SK payload', () => {
-    // An SK payload names the first payload inside it: 35.
-    const message = ikeMessage([46, new Uint8Array(40)]);
+    // An SK payload names the first payload inside it: 35. What follows it here is none of the message.
+    const message = concat(ikeMessage([46, new Uint8Array(40)]), fromHex('0000000a0b000000'), utf8('xy'));
     message[28] = 35;
-    expect(dissectFrame(udpFrame(S, A, [500, 500], message)).identities).toEqual([]);
+    const frame = udpFrame(S, A, [500, 500], message);
+    expect(dissectFrame(frame).identities).toEqual([]);
+    expect([randomOctets(frame), unsearched(frame)]).toEqual([16 + 40, 0]);
   });
 
   it('leaves only the counters and the checksum of TCP out', () => {
