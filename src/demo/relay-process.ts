@@ -41,10 +41,6 @@ export class RelayProcess {
     });
   }
 
-  get pid(): number {
-    return this.#child.pid!;
-  }
-
   /** Resolves when it is running and `count` of its overlay tunnels are up. @throws RelayProcessError */
   async overlaysUp(count: number): Promise<void> {
     await this.#until(`${count} overlay tunnels`, () => this.#ready && this.#overlaysUp >= count);

@@ -5,7 +5,7 @@ import { type Fact, type LinkView, spiText } from './observation.ts';
 
 /** The table *who saw what*: a row for each fact, a column for each observer. */
 export function knowledgeTable(facts: readonly Fact[], knowledge: Knowledge): string {
-  return aligned([
+  const table = aligned([
     ['', '', ...OBSERVERS],
     ...facts.map(({ label, text }) => [
       label,
@@ -13,7 +13,12 @@ export function knowledgeTable(facts: readonly Fact[], knowledge: Knowledge): st
       ...OBSERVERS.map((observer) => (knowledge[observer].has(label) ? 'yes' : '-')),
     ]),
   ]);
+  return `${table}\n${LEGEND}`;
 }
+
+const LEGEND = `
+X is C's exit address; S_A, S_B and S_C are what A, B and C assigned. A link's column is what it carries in clear; a
+node's is what its own state says and what is in clear on its links.`;
 
 /** What else is in clear on each link. */
 export function linkTable(links: Readonly<Record<LinkName, LinkView>>): string {

@@ -53,6 +53,8 @@ interface CommonConfig {
   /** ESP proposals (encryption, [integrity,] ESN). */
   readonly childProposals: readonly Proposal[];
   readonly retransmission: RetransmissionSchedule;
+  /** Once the IKE SA is established: how soon a peer that is gone is given up. Default: the same. */
+  readonly establishedRetransmission?: RetransmissionSchedule;
 }
 
 /** The Child SA that an initiator asks for in IKE_AUTH. */

@@ -1,10 +1,9 @@
-import type { CryptoProvider } from '../crypto/provider.ts';
 import type { Millis } from '../link/clock.ts';
 import type { Origin } from '../link/link.ts';
 import type { SaOperation, SaResult } from '../link/sa-store.ts';
 import { hex } from '../wire/bytes.ts';
 import { removeSas } from './child-sa.ts';
-import type { InitiatorConfig, ResponderConfig, RetransmissionSchedule } from './config.ts';
+import type { InitiatorConfig, ResponderConfig } from './config.ts';
 import { ExchangeType, NotifyType, nameOf } from './constants.ts';
 import { type IkeError, ikeErrorOf, NoAnswerError, ProtocolError, RefusedError } from './errors.ts';
 import type { IkeHeader } from './header.ts';
@@ -37,6 +36,9 @@ type Job = () => Procedure<unknown>;
 /** What performing an effect needs of the run that asked for it. */
 type Waiting = Pick<Run<unknown>, 'ended' | 'resume' | 'fail'>;
 
+/** What is the same in both roles. */
+type SaConfig = Pick<InitiatorConfig, 'crypto' | 'retransmission' | 'establishedRetransmission'>;
+
 /**
  * One IKE SA (RFC 7296), without sockets, clock or promises. The law: call one method, drain `poll()`, then arm
  * `nextTimeout`. Results of operations are to be handed in, and `poll()` drained, even after it is closed: an SPI whose
@@ -47,6 +49,7 @@ export class IkeSa {
   /** Hex of our own SPI: what the peer's messages are told apart by (RFC 7296 2.6). */
   readonly localSpi: string;
   readonly #sa: SaContext;
+  readonly #config: SaConfig;
   readonly #outgoing: OutgoingWindow;
   readonly #incoming = new IncomingWindow();
   readonly #deadlines = new Deadlines<'half-open' | 'childless' | 'hint'>();
@@ -89,7 +92,7 @@ export class IkeSa {
 
   private constructor(
     role: Role,
-    config: { readonly crypto: CryptoProvider; readonly retransmission: RetransmissionSchedule },
+    config: SaConfig,
     origin: Origin,
     now: Millis,
     answer: (message: Message) => Procedure<Answer>,
@@ -98,6 +101,7 @@ export class IkeSa {
     const localSpi = crypto.random(8);
     this.role = role;
     this.localSpi = hex(localSpi);
+    this.#config = config;
     this.#outgoing = new OutgoingWindow(config.retransmission);
     this.#answer = answer;
     this.#now = now;
@@ -430,6 +434,9 @@ export class IkeSa {
   }
 
   #send(exchangeType: number, message: Uint8Array): void {
+    const { establishedRetransmission } = this.#config;
+    if (this.#sa.established && establishedRetransmission)
+      this.#outgoing.schedule = establishedRetransmission;
     this.#outgoing.send(exchangeType, message, this.#now);
     this.#transmit(message, this.#sa.origin);
   }

@@ -15,12 +15,13 @@ interface OutstandingRequest {
 
 /** Our requests: a window of one (RFC 7296 2.3), numbered from 0 up. */
 export class OutgoingWindow {
-  readonly #schedule: RetransmissionSchedule;
+  /** Of requests that are sent from now on. */
+  schedule: RetransmissionSchedule;
   #messageId: number;
   #outstanding: OutstandingRequest | undefined;
 
   constructor(schedule: RetransmissionSchedule, firstMessageId = 0) {
-    this.#schedule = schedule;
+    this.schedule = schedule;
     this.#messageId = firstMessageId;
   }
 
@@ -36,7 +37,7 @@ export class OutgoingWindow {
 
   /** Opens the window, or, with an IKE_SA_INIT request that is made anew, keeps it open (RFC 7296 2.6). */
   send(exchangeType: number, message: Uint8Array, now: Millis): void {
-    this.#outstanding = { exchangeType, message, timer: new RetransmissionTimer(this.#schedule, now) };
+    this.#outstanding = { exchangeType, message, timer: new RetransmissionTimer(this.schedule, now) };
   }
 
   /** Closes it: the response has arrived. */

@@ -15,6 +15,9 @@ import { poolOf, type RelayTarget } from './relay-target.ts';
 /** The retransmission schedule while a telescope is built: the same for every client (T9). */
 export const buildSchedule: RetransmissionSchedule = { first: 500, factor: 2, cap: 4_000, tries: 30 };
 
+/** Once a hop is built, a relay that is gone is given up after 15.5 seconds. */
+const liveSchedule: RetransmissionSchedule = { first: 500, factor: 2, cap: 2_000, tries: 9 };
+
 /**
  * The one message profile of telescope hops: everybody sends the same payload list. TSi and TSr are proposed as any, the
  * addresses are asked for by CP, nothing identifies the client (K26, K27). NAT detection is for the first hop only (K28).
@@ -34,6 +37,7 @@ export function hopConfig(
     ikeProposals: defaultIkeProposals,
     childProposals: defaultChildProposals,
     retransmission,
+    establishedRetransmission: liveSchedule,
     local: clientAuthentication(relay),
     remote: { kind: 'signature', publicKey: relay.publicKey },
     child: {

@@ -1,5 +1,4 @@
 import { createSocket } from 'node:dgram';
-import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -83,7 +82,6 @@ describe('the demo', { timeout: PATIENCE }, () => {
     const namespace = `/proc/${demo.processes().find(isRelayA)}/ns/net`;
     const socket = createSocket('udp4');
     socket.bind({ fd: native().withinNetworkNamespace(namespace, () => native().openUdp(A, 0)) });
-    await once(socket, 'listening');
     socket.send(Uint8Array.of(1, 2, ...addressBytes(S), 3), 9, B);
     expect(await demo.ended).toBe(1);
     expect(demo.stdout()).toMatch(

@@ -223,9 +223,9 @@ describe('a telescope that breaks', () => {
     ['c', 3],
   ] as const)('names relay %s when it dies', async (name, hop) => {
     const world = await TelescopeWorld.open();
-    const telescope = await world.build({ retransmission: RETRANSMISSION });
+    const telescope = await world.build();
     world.relays.crash(name);
-    const error = await world.clock.until(telescope.closed);
+    const error = await world.clock.until(telescope.closed, 80_000);
     expect(error).toMatchObject({ hop, relay: name });
     await world.clock.advance(120_000);
     const others = world.path.map((relay) => relay.name).filter((other) => other !== name);

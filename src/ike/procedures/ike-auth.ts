@@ -74,10 +74,7 @@ function* authenticate(sa: SaContext, config: InitiatorConfig, spi: number, path
   // RFC 7296 2.16: nothing of what the peer says counts until its AUTH payload has been verified.
   const { peerHashes } = sa.negotiated!;
   if (!verifyAuth(config.remote, auth!, authInputs(sa, 'responder', idR!.body), peerHashes)) {
-    const method = nameOf(AuthMethod, auth!.method);
-    const failure = new AuthenticationError(
-      `the responder did not prove what was demanded (${config.remote.kind}; it used method ${method})`,
-    );
+    const failure = new AuthenticationError(unproved(config.remote, auth!));
     // RFC 7296 2.21.2: in an INFORMATIONAL exchange of its own.
     return yield* leave([notify(NotifyType.AUTHENTICATION_FAILED)], failure);
   }
@@ -136,6 +133,15 @@ function assignment(payloads: readonly Payload[]): AssignedAddresses | undefined
     if (error instanceof WireError) throw new ProtocolError(NotifyType.INVALID_SYNTAX, error.message);
     throw error;
   }
+}
+
+function unproved({ kind }: InitiatorConfig['remote'], { method }: AuthPayload): string {
+  const proof = {
+    null: 'that it is the responder of this exchange',
+    'shared-key': 'that it knows the shared key',
+    signature: 'that it has the pinned key: it may have a new one, or somebody on the way impersonates it',
+  }[kind];
+  return `the responder did not prove ${proof} (it used the method ${nameOf(AuthMethod, method)})`;
 }
 
 /** Tells the peer that the IKE SA is over, whether it answers or not, and fails. */
