@@ -11,9 +11,9 @@ import type {
 /** A data plane that carries nothing and records what it was told. */
 export interface DryRun {
   readonly backend: BackendFactory;
-  /** Every operation that succeeded, in order. */
+  /** Every operation that succeeded, in order; their keys are overwritten by the caller. */
   readonly operations: readonly SaOperation[];
-  /** SAs that are installed now, as "inbound SPI" and "outbound SPI". */
+  /** SAs that are installed now, as "inbound SPI" and "outbound SPI TUNNEL". */
   readonly installed: ReadonlySet<string>;
 }
 
@@ -63,13 +63,22 @@ class DryRunBackend implements Backend {
       case 'outbound':
         return this.#install(operation.kind, operation.sa);
       case 'remove':
-        this.#installed.delete(`${operation.direction} ${operation.spi}`);
+        this.#remove(keyOf(operation.direction, operation.spi, operation.tunnelId), operation.tunnelId);
+        return { ok: true, spi: operation.spi };
+      case 'move':
         return { ok: true, spi: operation.spi };
     }
   }
 
+  #remove(key: string, tunnelId: string | undefined): void {
+    this.#installed.delete(key);
+    const tunnel = tunnelId === undefined ? undefined : this.#tunnels.get(tunnelId);
+    tunnel?.keys.delete(key);
+    if (tunnel?.keys.size === 0) this.#tunnels.delete(tunnel.policy.id);
+  }
+
   #install(direction: 'inbound' | 'outbound', sa: SaParameters): SaResult {
-    const key = `${direction} ${sa.spi}`;
+    const key = keyOf(direction, sa.spi, sa.tunnel.id);
     if (this.#installed.has(key)) return { ok: false, error: `the ${direction} SPI is in use` };
     this.#installed.add(key);
     let tunnel = this.#tunnels.get(sa.tunnel.id);
@@ -83,6 +92,11 @@ class DryRunBackend implements Backend {
     tunnel.keys.add(key);
     return { ok: true, spi: sa.spi };
   }
+}
+
+/** The peer chooses outbound SPIs, so they are unique in their tunnel only. */
+function keyOf(direction: 'inbound' | 'outbound', spi: number, tunnelId: string | undefined): string {
+  return direction === 'inbound' ? `inbound ${spi}` : `outbound ${spi} ${tunnelId}`;
 }
 
 class DryRunTunnel implements Tunnel {

@@ -1,24 +1,30 @@
+import createDebug from 'debug';
 import type { CryptoProvider } from '../crypto/provider.ts';
 import type { InitiatorConfig, ResponderConfig } from '../ike/config.ts';
+import { ExchangeType } from '../ike/constants.ts';
 import { type IkeError, LocalError } from '../ike/errors.ts';
+import { HEADER_LENGTH } from '../ike/header.ts';
 import { IkeSa } from '../ike/ike-sa.ts';
 import type { IkeEvent } from '../ike/output.ts';
-import { ResponderGate } from '../ike/responder-gate.ts';
+import { type Admission, ResponderGate } from '../ike/responder-gate.ts';
 import { spiHint, unprotectedSpiHint } from '../ike/spi-hint.ts';
 import type { Clock, Millis } from '../link/clock.ts';
 import type { Attachment, Link, Origin } from '../link/link.ts';
 import type { Backend, BackendFactory } from '../link/sa-store.ts';
 import { hex } from '../wire/bytes.ts';
 import { CLOSE_PATIENCE, IkeConnection } from './connection.ts';
+import { HalfOpen } from './half-open.ts';
 import { RateLimit } from './rate-limit.ts';
 import { type Ending, Session, type SessionHost } from './session.ts';
+
+const log = createDebug('ike-telescope:endpoint');
 
 /** What an answering endpoint tells its owner. Handlers are called synchronously and must not throw. */
 export interface Listener {
   readonly config: ResponderConfig;
   /** From this many half-open IKE SAs on, initiators must return a cookie (RFC 7296 2.6); 0: always. */
   readonly cookieThreshold: number;
-  /** Above this many half-open IKE SAs, new ones are dropped. */
+  /** Above this many half-open IKE SAs, new ones are dropped, but for known peers. One source may have a quarter. */
   readonly maxHalfOpen: number;
   /** A Child SA is up; called before the peer is told, so that its first packet finds a handler. */
   onChild(connection: IkeConnection): void;
@@ -32,8 +38,11 @@ export interface EndpointOptions {
   readonly backend: BackendFactory;
   readonly crypto: CryptoProvider;
   readonly clock: Clock;
-  /** Peers that are told, rate limited, that an SPI of theirs is unknown (RFC 7296 1.5). Default: nobody. */
-  hintsTo?(origin: Origin): boolean;
+  /**
+   * Peers that are told, rate limited, that an SPI of theirs is unknown (RFC 7296 1.5), and for whose new IKE SAs there is
+   * always room. Default: nobody.
+   */
+  isKnownPeer?(origin: Origin): boolean;
 }
 
 interface Entry {
@@ -45,14 +54,14 @@ interface Entry {
   readonly origin: Origin;
 }
 
-const EXCHANGE_INIT = 34;
-const EXCHANGE_INFORMATIONAL = 37;
+/** Of the half-open IKE SAs, the part that one source may hold. */
+const SHARE_OF_SOURCE = 1 / 4;
 
 /** The asynchronous part of IKE over one link: demultiplexes by SPI, drives sessions, opens and answers IKE SAs. */
 export class Endpoint {
   readonly #options: EndpointOptions;
   readonly #sessions = new Map<string, Entry>();
-  readonly #halfOpen = new Map<string, Entry>();
+  readonly #halfOpen = new HalfOpen<Entry>();
   readonly #errorAnswers = new RateLimit(10, 100);
   #listener: Listener | undefined;
   #gate: ResponderGate | undefined;
@@ -67,14 +76,19 @@ export class Endpoint {
     const endpoint = new Endpoint(options);
     const attachment: Attachment = await options.link.attach({
       ike: (message, origin) => endpoint.#receive(message, origin),
-      esp: (packets, origin) => endpoint.backend.receive(packets, origin),
+      esp: (packets, origin) => endpoint.#host?.backend.receive(packets, origin),
     });
-    const backend = options.backend(
-      (packets, to) => attachment.sendEsp(packets, to),
-      (spi, origin) => endpoint.#unknownSpi(spi, origin),
-    );
-    endpoint.#host = { clock: options.clock, attachment, backend };
-    return endpoint;
+    try {
+      const backend = options.backend(
+        (packets, to) => attachment.sendEsp(packets, to),
+        (spi, origin) => endpoint.#unknownSpi(spi, origin),
+      );
+      endpoint.#host = { clock: options.clock, attachment, backend };
+      return endpoint;
+    } catch (error) {
+      await attachment.close();
+      throw error;
+    }
   }
 
   get backend(): Backend {
@@ -139,14 +153,19 @@ export class Endpoint {
     return connection.close(delay).finally(() => cancel?.());
   }
 
+  /** Answers no further IKE SAs; those that there are go on. */
+  stopListening(): void {
+    this.#listener = undefined;
+  }
+
   /** Deletes every IKE SA in order, then detaches from the link. */
   async close(): Promise<void> {
-    const entries = [...this.#sessions.values()];
+    this.stopListening();
     await Promise.all(
-      entries.map(async ({ connection, session }) => {
-        if (connection !== undefined) return this.closeConnection(connection);
-        session.perform((ike, now) => ike.abort(now));
-        return session.settled();
+      [...this.#sessions.values()].map(async ({ connection, session }) => {
+        if (connection !== undefined) await this.closeConnection(connection);
+        else session.perform((ike, now) => ike.abort(now));
+        await session.settled();
       }),
     );
     await this.backend.close();
@@ -180,13 +199,12 @@ export class Endpoint {
         entry.connection?.setChild({ info: event.child, tunnel: this.backend.tunnel(event.child.tunnel.id) });
         return;
       case 'child-closed':
-        void entry.connection?.child?.tunnel.close();
-        entry.connection?.setChild(undefined);
+        this.#closeTunnel(entry);
         return;
       case 'closed':
         this.#forgetHalfOpen(entry);
         this.#sessions.delete(entry.session.ike.localSpi);
-        void entry.connection?.child?.tunnel.close();
+        this.#closeTunnel(entry);
         entry.close(event.error);
         return;
       case 'child-failed':
@@ -195,18 +213,23 @@ export class Endpoint {
     }
   }
 
+  #closeTunnel({ connection }: Entry): void {
+    connection?.child?.tunnel.close().catch((error) => log('a tunnel did not close: %o', error));
+    connection?.setChild(undefined);
+  }
+
   #forgetHalfOpen(entry: Entry): void {
     if (entry.firstRequest !== undefined) this.#halfOpen.delete(entry.firstRequest);
   }
 
   /** RFC 7296 2.6: an IKE SA is found by our own SPI and the I flag, never by the sender's address. */
   #receive(message: Uint8Array, origin: Origin): void {
-    if (message.length < 28) return;
+    if (message.length < HEADER_LENGTH || this.#host === undefined) return;
     const fromInitiator = (message[19] & 0x08) !== 0;
     const ours = hex(fromInitiator ? message.subarray(8, 16) : message.subarray(0, 8));
     const entry = this.#sessions.get(ours);
     if (entry !== undefined) entry.session.receive(message, origin);
-    else if (message[18] === EXCHANGE_INIT && fromInitiator) this.#receiveInit(message, origin);
+    else if (message[18] === ExchangeType.IKE_SA_INIT && fromInitiator) this.#receiveInit(message, origin);
     else this.#receiveUnknown(message, origin);
   }
 
@@ -219,15 +242,32 @@ export class Endpoint {
       retransmitted.session.receive(message, origin);
       return;
     }
-    if (this.#halfOpen.size >= listener.maxHalfOpen) return;
-    const { clock, attachment } = this.#opened();
+    const { clock } = this.#opened();
     const verdict = this.#gate!.admit(message, origin, this.#halfOpen.size, clock.now());
-    if (verdict.kind === 'answer') attachment.sendIke(verdict.message, origin);
-    if (verdict.kind !== 'accept') return;
+    if (verdict.kind !== 'accept') this.#answerRefusal(verdict, origin);
+    else if (this.#hasRoom(listener, origin)) this.#respond(listener, message, origin, digest);
+  }
+
+  #respond(listener: Listener, message: Uint8Array, origin: Origin, digest: string): void {
+    const { clock } = this.#opened();
     const ike = IkeSa.respond(listener.config, message, origin, clock.now());
     const entry = this.#add(ike, origin, (event) => this.#answered(listener, entry, event), digest);
-    this.#halfOpen.set(digest, entry);
+    this.#halfOpen.add(digest, entry, origin);
     entry.session.start();
+  }
+
+  #hasRoom({ maxHalfOpen }: Listener, origin: Origin): boolean {
+    if (this.#halfOpen.heldBy(origin) >= Math.max(1, maxHalfOpen * SHARE_OF_SOURCE)) return false;
+    return this.#halfOpen.size < maxHalfOpen || this.#options.isKnownPeer?.(origin) === true;
+  }
+
+  /** Cookies are always asked for: an attacker must not keep others from getting theirs. Errors are rate limited. */
+  #answerRefusal(verdict: Exclude<Admission, { kind: 'accept' }>, origin: Origin): void {
+    const { clock, attachment } = this.#opened();
+    const isSent =
+      verdict.kind === 'demand-cookie' ||
+      (verdict.kind === 'answer' && this.#errorAnswers.allow(clock.now()));
+    if (isSent) attachment.sendIke(verdict.message, origin);
   }
 
   #answered(listener: Listener, { connection }: Entry, event: IkeEvent): void {
@@ -239,17 +279,16 @@ export class Endpoint {
 
   /** A message of no IKE SA of ours: perhaps answered, or a hint about one of our Child SAs; both rate limited. */
   #receiveUnknown(message: Uint8Array, origin: Origin): void {
-    const { clock, attachment } = this.#opened();
-    if (message[18] === EXCHANGE_INFORMATIONAL) {
+    if (message[18] === ExchangeType.INFORMATIONAL) {
       const spi = spiHint(message);
       if (spi !== undefined) {
         this.#hinted(spi, origin);
         return;
       }
     }
-    if (this.#listener === undefined || !this.#errorAnswers.allow(clock.now())) return;
-    const verdict = this.#gate!.admit(message, origin, this.#halfOpen.size, clock.now());
-    if (verdict.kind === 'answer') attachment.sendIke(verdict.message, origin);
+    if (this.#listener === undefined) return;
+    const verdict = this.#gate!.admit(message, origin, this.#halfOpen.size, this.#opened().clock.now());
+    if (verdict.kind !== 'accept') this.#answerRefusal(verdict, origin);
   }
 
   #hinted(spi: number, origin: Origin): void {
@@ -265,7 +304,7 @@ export class Endpoint {
   }
 
   #unknownSpi(spi: number, origin: Origin): void {
-    if (this.#options.hintsTo?.(origin) !== true) return;
+    if (this.#options.isKnownPeer?.(origin) !== true) return;
     const { clock, attachment } = this.#opened();
     if (!this.#errorAnswers.allow(clock.now())) return;
     const to = origin.port === 0 ? this.#options.link.origin(origin.address, origin.encapsulated) : origin;

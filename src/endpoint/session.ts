@@ -1,9 +1,13 @@
+import createDebug from 'debug';
+import { zero } from '../crypto/transforms.ts';
 import type { IkeError } from '../ike/errors.ts';
 import type { IkeSa } from '../ike/ike-sa.ts';
 import type { IkeEvent, Output } from '../ike/output.ts';
 import type { Clock } from '../link/clock.ts';
 import type { Attachment, Origin } from '../link/link.ts';
 import type { Backend, SaOperation, SaResult } from '../link/sa-store.ts';
+
+const log = createDebug('ike-telescope:session');
 
 /** What a session needs of its surroundings. */
 export interface SessionHost {
@@ -56,9 +60,12 @@ export class Session {
     });
   }
 
-  /** Resolves when every backend operation asked for so far has been applied. */
-  settled(): Promise<void> {
-    return this.#operations;
+  /** Resolves when every backend operation has been applied, those included that the results of others ask for. */
+  async settled(): Promise<void> {
+    for (let seen: Promise<void> | undefined; seen !== this.#operations; ) {
+      seen = this.#operations;
+      await seen;
+    }
   }
 
   #drain(): void {
@@ -81,7 +88,9 @@ export class Session {
         this.#onEvent(output.event);
         return;
       case 'operation':
-        this.#operations = this.#operations.then(() => this.#apply(output.id, output.operation));
+        this.#operations = this.#operations
+          .then(() => this.#apply(output.id, output.operation))
+          .catch((error) => this.#giveUp(error));
         return;
     }
   }
@@ -93,7 +102,17 @@ export class Session {
     } catch (error) {
       result = { ok: false, error: error instanceof Error ? error.message : String(error) };
     }
+    if (operation.kind === 'inbound' || operation.kind === 'outbound') {
+      zero(operation.sa.keys.encryption, operation.sa.keys.integrity);
+    }
     this.ike.handleCompleted(id, result, this.#host.clock.now());
+    this.#drain();
+  }
+
+  /** A handler of the endpoint's owner threw: that costs this IKE SA, and no other. */
+  #giveUp(error: unknown): void {
+    log('an IKE SA is given up after a defect: %o', error);
+    this.ike.abort(this.#host.clock.now());
     this.#drain();
   }
 

@@ -23,7 +23,9 @@ export interface ResponderGateConfig {
 export type Admission =
   /** An IKE_SA_INIT request to make an IKE SA of. */
   | { readonly kind: 'accept' }
-  /** To be sent back to where it came from, at a limited rate; nothing is remembered of it. */
+  /** A request without a valid cookie where one is demanded: to be sent back; nothing is remembered of it. */
+  | { readonly kind: 'demand-cookie'; readonly message: Uint8Array }
+  /** An error, to be sent back at a limited rate. */
   | { readonly kind: 'answer'; readonly message: Uint8Array }
   | { readonly kind: 'drop'; readonly reason: string };
 
@@ -73,7 +75,7 @@ export class ResponderGate {
     const cookie = findNotify(payloads, NotifyType.COOKIE);
     if (cookie !== undefined && this.#cookies.check(cookie.data, claim, now)) return { kind: 'accept' };
     const demand = notify(NotifyType.COOKIE, this.#cookies.make(claim, now));
-    return { kind: 'answer', message: reply(header, demand) };
+    return { kind: 'demand-cookie', message: reply(header, demand) };
   }
 }
 

@@ -48,14 +48,21 @@ export type SaOperation =
       readonly direction: 'inbound' | 'outbound';
       readonly spi: number;
       readonly path: Origin;
-    };
+      /** The policy that it was installed under; absent for an SPI that was only reserved. */
+      readonly tunnelId?: string;
+    }
+  /** The peer of an outbound SA is at another address now (RFC 7296 2.23). */
+  | { readonly kind: 'move'; readonly spi: number; readonly tunnelId: string; readonly path: Origin };
 
 /** `spi` answers a `reserve`. A failure carries the text for the operator. */
 export type SaResult =
   | { readonly ok: true; readonly spi: number }
   | { readonly ok: false; readonly error: string };
 
-/** An SA database. Operations of one call are applied in order; a failed one has changed nothing. */
+/**
+ * An SA database. Operations of one call are applied in order; a failed one has changed nothing. Keys are copied: the
+ * caller overwrites the operation's when the result is there.
+ */
 export interface SaStore {
   apply(operations: readonly SaOperation[]): Promise<readonly SaResult[]>;
 }

@@ -111,7 +111,7 @@ export class Relay {
         backend: options.backend ?? userSpaceBackend(crypto),
         crypto,
         clock,
-        hintsTo: (origin) => isPeerHost(config, origin),
+        isKnownPeer: (origin) => isPeerHost(config, origin),
       });
       const relay = new Relay(options, endpoint, link, exit);
       relay.#start();
@@ -156,6 +156,7 @@ export class Relay {
   }
 
   async #close(): Promise<void> {
+    this.#endpoint.stopListening();
     for (const overlay of this.#overlays.values()) overlay.stop();
     // Clients first: the Deletes of those behind other relays travel through the overlays.
     await Promise.all(

@@ -77,6 +77,41 @@ describe.each(backends)('every backend: %s', (_name, factory) => {
     expect(results.every((result) => result.ok)).toBe(true);
   });
 
+  it('keeps outbound SAs of two tunnels apart that have the same SPI and address, as behind one NAT', async () => {
+    const { backend } = open(factory());
+    for (const id of ['p', 'q']) {
+      const results = await backend.apply([
+        { kind: 'inbound', sa: testSa(await reserve(backend), testPolicy(id)) },
+        { kind: 'outbound', sa: testSa(900, testPolicy(id)) },
+      ]);
+      expect(results.every((result) => result.ok)).toBe(true);
+    }
+    const [again] = await backend.apply([{ kind: 'outbound', sa: testSa(900, testPolicy('p')) }]);
+    expect(again.ok).toBe(false);
+    await backend.apply([
+      { kind: 'remove', direction: 'outbound', spi: 900, path: testPath(), tunnelId: 'p' },
+    ]);
+    const [removed, kept] = await backend.apply([
+      { kind: 'outbound', sa: testSa(900, testPolicy('p')) },
+      { kind: 'outbound', sa: testSa(900, testPolicy('q')) },
+    ]);
+    expect([removed.ok, kept.ok]).toEqual([true, false]);
+  });
+
+  it('forgets a tunnel with its last SA', async () => {
+    const { backend } = open(factory());
+    const spi = await reserve(backend);
+    const policy = testPolicy('p');
+    await backend.apply([
+      { kind: 'inbound', sa: testSa(spi, policy) },
+      { kind: 'outbound', sa: testSa(900, policy) },
+      { kind: 'remove', direction: 'outbound', spi: 900, path: testPath(), tunnelId: 'p' },
+    ]);
+    expect(backend.tunnel('p').policy).toEqual(policy);
+    await backend.apply([{ kind: 'remove', direction: 'inbound', spi, path: testPath(), tunnelId: 'p' }]);
+    expect(() => backend.tunnel('p')).toThrow(RangeError);
+  });
+
   it('takes 10,000 SAs, and its SPIs are free again when they are removed', async () => {
     const { backend } = open(factory());
     const spis: number[] = [];
@@ -138,6 +173,14 @@ describe.each(carrying)('backends that carry packets: %s', (_name, factory) => {
     expect(Buffer.from(packetBytes(left.sent[0].packet)).includes('attack at dawn')).toBe(false);
     right.backend.receive([left.sent[0].packet], testPath());
     expect(received).toEqual([clear]);
+  });
+
+  it('sends where the peer has moved to', async () => {
+    const { left, spi } = await pair();
+    const path = testPath({ address: '192.0.2.77', port: 31_000, encapsulated: true });
+    await left.backend.apply([{ kind: 'move', spi, tunnelId: 'l', path }]);
+    left.backend.tunnel('l').send([udpPacket('10.0.0.5', '10.1.0.9', new Uint8Array(4))]);
+    expect(left.sent.map(({ to }) => to)).toEqual([path]);
   });
 
   it('drops packets outside the policy on either side', async () => {

@@ -138,7 +138,7 @@ export class Pair {
     }
     const halfOpen = this.responders.filter(({ ike }) => !ike.closed && !ike.established).length;
     const admission = this.#gate.admit(message, origin, halfOpen, this.now);
-    if (admission.kind === 'answer')
+    if (admission.kind === 'answer' || admission.kind === 'demand-cookie')
       this.#carry({ from: 'responder', message: admission.message, to: origin, at: this.now });
     if (admission.kind !== 'accept') return;
     const ike = IkeSa.respond(this.#options.responder, message, origin, this.now);

@@ -26,8 +26,6 @@ class UserSpaceBackend implements Backend {
   readonly #onUnknownSpi: (spi: number, origin: Origin) => void;
   /** `undefined`: the SPI is reserved, its SA not yet installed. */
   readonly #inbound = new Map<number, InboundEntry | undefined>();
-  /** The tunnels of outbound SAs, by `outboundKey`. */
-  readonly #outbound = new Map<string, UserSpaceTunnel>();
   readonly #tunnels = new Map<string, UserSpaceTunnel>();
 
   constructor(
@@ -84,19 +82,13 @@ class UserSpaceBackend implements Backend {
         return { ok: true, spi: this.#reserve() };
       case 'inbound':
         return this.#installInbound(operation.sa);
-      case 'outbound': {
-        const { sa } = operation;
-        const entry = { spi: sa.spi, sa: new OutboundSa(this.#crypto, sa), path: sa.path };
-        const key = outboundKey(sa.spi, sa.path);
-        if (this.#outbound.has(key)) return { ok: false, error: 'the peer uses the outbound SPI already' };
-        const tunnel = this.#tunnelOf(sa);
-        tunnel.addOutbound(entry);
-        tunnel.outboundKeys.add(key);
-        this.#outbound.set(key, tunnel);
-        return { ok: true, spi: sa.spi };
-      }
+      case 'outbound':
+        return this.#installOutbound(operation.sa);
       case 'remove':
-        this.#remove(operation.direction, operation.spi, operation.path);
+        this.#remove(operation.direction, operation.spi, operation.tunnelId);
+        return { ok: true, spi: operation.spi };
+      case 'move':
+        this.#tunnels.get(operation.tunnelId)?.moveOutbound(operation.spi, operation.path);
         return { ok: true, spi: operation.spi };
     }
   }
@@ -120,15 +112,23 @@ class UserSpaceBackend implements Backend {
     return { ok: true, spi: sa.spi };
   }
 
-  #remove(direction: 'inbound' | 'outbound', spi: number, path: Origin): void {
-    if (direction === 'outbound') {
-      const key = outboundKey(spi, path);
-      const tunnel = this.#outbound.get(key);
-      tunnel?.removeOutbound(spi);
-      tunnel?.outboundKeys.delete(key);
-      this.#outbound.delete(key);
-      return;
+  #installOutbound(sa: SaParameters): SaResult {
+    if (this.#tunnels.get(sa.tunnel.id)?.hasOutbound(sa.spi)) {
+      return { ok: false, error: 'the outbound SPI is in use' };
     }
+    this.#tunnelOf(sa).addOutbound({ spi: sa.spi, sa: new OutboundSa(this.#crypto, sa), path: sa.path });
+    return { ok: true, spi: sa.spi };
+  }
+
+  /** A tunnel goes with its last SA. */
+  #remove(direction: 'inbound' | 'outbound', spi: number, tunnelId: string | undefined): void {
+    const tunnel = tunnelId === undefined ? undefined : this.#tunnels.get(tunnelId);
+    if (direction === 'outbound') tunnel?.removeOutbound(spi);
+    else this.#removeInbound(spi);
+    if (tunnel?.isEmpty) this.#forget(tunnel.policy.id);
+  }
+
+  #removeInbound(spi: number): void {
     const entry = this.#inbound.get(spi);
     entry?.sa.destroy();
     entry?.tunnel.inboundSpis.delete(spi);
@@ -147,11 +147,7 @@ class UserSpaceBackend implements Backend {
     const tunnel = this.#tunnels.get(policyId);
     if (tunnel === undefined) return;
     this.#tunnels.delete(policyId);
-    for (const key of tunnel.outboundKeys) this.#outbound.delete(key);
-    for (const spi of tunnel.inboundSpis) {
-      this.#inbound.get(spi)?.sa.destroy();
-      this.#inbound.delete(spi);
-    }
+    for (const spi of tunnel.inboundSpis) this.#removeInbound(spi);
   }
 }
 
@@ -160,11 +156,6 @@ function readSpi(packet: Packet): number {
   return (
     ((buffer[start] << 24) | (buffer[start + 1] << 16) | (buffer[start + 2] << 8) | buffer[start + 3]) >>> 0
   );
-}
-
-/** The peer chooses an outbound SPI, so it is unique only with its destination. */
-function outboundKey(spi: number, { linkId, overlayPeer = '', address }: Origin): string {
-  return `${spi} ${address} ${overlayPeer} ${linkId}`;
 }
 
 /** An SA belongs to the link and the overlay that its IKE SA was made through; the address may change behind a NAT. */

@@ -15,9 +15,8 @@ export interface OutboundEntry {
 /** A policy with its user-space SAs: checks selectors on both sides of ESP (RFC 4301 5.1, 5.2). */
 export class UserSpaceTunnel implements Tunnel {
   readonly policy: TunnelPolicy;
-  /** What the backend's tables hold of this tunnel. */
+  /** Inbound SAs that the backend holds for it. */
   readonly inboundSpis = new Set<number>();
-  readonly outboundKeys = new Set<string>();
   readonly #outbound: OutboundEntry[] = [];
   readonly #sendEsp: (packets: readonly Packet[], to: Origin) => void;
   readonly #onClose: (policyId: string) => void;
@@ -45,6 +44,20 @@ export class UserSpaceTunnel implements Tunnel {
   /** The newest outbound SA is used; older ones stay until they are removed. */
   addOutbound(entry: OutboundEntry): void {
     this.#outbound.unshift(entry);
+  }
+
+  hasOutbound(spi: number): boolean {
+    return this.#outbound.some((entry) => entry.spi === spi);
+  }
+
+  /** Whether no SA is left under it. */
+  get isEmpty(): boolean {
+    return this.#outbound.length === 0 && this.inboundSpis.size === 0;
+  }
+
+  moveOutbound(spi: number, path: Origin): void {
+    const index = this.#outbound.findIndex((entry) => entry.spi === spi);
+    if (index >= 0) this.#outbound[index] = { ...this.#outbound[index], path };
   }
 
   removeOutbound(spi: number): void {

@@ -1,0 +1,232 @@
+import { describe, expect, it } from 'vitest';
+import { dryRun } from '../../src/backend/dry-run.ts';
+import { userSpaceBackend } from '../../src/backend/userspace/backend.ts';
+import type { CryptoProvider } from '../../src/crypto/provider.ts';
+import { Endpoint, type EndpointOptions, type Listener } from '../../src/endpoint/endpoint.ts';
+import { NotifyType } from '../../src/ike/constants.ts';
+import { decodePlain } from '../../src/ike/message.ts';
+import type { Attachment, Link, LinkHandlers, Origin } from '../../src/link/link.ts';
+import type { BackendFactory } from '../../src/link/sa-store.ts';
+import { anonymousProfile, initiatorConfig, responderConfig, signature } from '../support/ike-configs.ts';
+import { testCrypto } from '../support/pair.ts';
+import { SimNetwork } from '../support/sim-network.ts';
+import { VirtualClock } from '../support/virtual-clock.ts';
+
+const crypto: CryptoProvider = testCrypto(9).provider;
+const relay = signature(crypto);
+
+function listener(more: Partial<Listener> = {}): Listener {
+  return {
+    config: responderConfig(crypto, anonymousProfile(relay)),
+    cookieThreshold: 1_000,
+    maxHalfOpen: 8,
+    onChild: () => {},
+    onClosed: () => {},
+    ...more,
+  };
+}
+
+/** A link whose other side is the test. */
+class BareLink implements Link {
+  readonly id = 'bare';
+  readonly mtu = 1500;
+  readonly sent: { readonly message: Uint8Array; readonly to: Origin }[] = [];
+  handlers!: LinkHandlers;
+
+  origin(address: string): Origin {
+    return {
+      linkId: this.id,
+      address,
+      port: 500,
+      localAddress: '192.0.2.1',
+      localPort: 500,
+      encapsulated: false,
+    };
+  }
+
+  async attach(handlers: LinkHandlers): Promise<Attachment> {
+    this.handlers = handlers;
+    return {
+      sendIke: (message, to) => void this.sent.push({ message, to }),
+      sendEsp: () => {},
+      close: async () => {},
+    };
+  }
+
+  /** Notify types of what was sent unprotected. */
+  notifies(): number[] {
+    return this.sent.flatMap(({ message }) => {
+      const decoded = decodePlain(message);
+      if (decoded.kind !== 'ok') return [];
+      return decoded.payloads.flatMap((payload) => (payload.kind === 'NOTIFY' ? [payload.type] : []));
+    });
+  }
+}
+
+async function bare(more: Partial<Listener> = {}, options: Partial<EndpointOptions> = {}) {
+  const link = new BareLink();
+  const clock = new VirtualClock();
+  const endpoint = await Endpoint.open({ link, backend: dryRun().backend, crypto, clock, ...options });
+  endpoint.listen(listener(more));
+  return { link, clock, endpoint };
+}
+
+/** IKE_SA_INIT requests of as many initiators. */
+async function initRequests(count: number): Promise<Uint8Array[]> {
+  const link = new BareLink();
+  const clock = new VirtualClock();
+  const endpoint = await Endpoint.open({ link, backend: dryRun().backend, crypto, clock });
+  const attempts = Array.from({ length: count }, () => {
+    const stop = new AbortController();
+    const attempt = endpoint.connect(initiatorConfig(crypto, relay), link.origin('192.0.2.9'), stop.signal);
+    attempt.catch(() => {});
+    return stop;
+  });
+  await clock.advance(0);
+  for (const stop of attempts) stop.abort();
+  return link.sent.map(({ message }) => message);
+}
+
+describe('half-open IKE SAs', () => {
+  it('may be a quarter of the maximum for one address, one /64, or one overlay peer', async () => {
+    const { link, endpoint } = await bare();
+    const requests = await initRequests(15);
+    const send = (origin: Partial<Origin>) =>
+      link.handlers.ike(requests.pop()!, { ...link.origin('203.0.113.1'), ...origin });
+    for (let i = 0; i < 4; i++) send({});
+    expect(endpoint.size).toBe(2);
+    for (let i = 0; i < 3; i++) send({ address: `2001:db8::${i}` });
+    expect(endpoint.size).toBe(4);
+    for (let i = 0; i < 3; i++) send({ address: `10.0.0.${i}`, overlayPeer: 'aa' });
+    expect(endpoint.size).toBe(6);
+  });
+
+  it('have room for known peers when they are all taken by others', async () => {
+    const { link, endpoint } = await bare({}, { isKnownPeer: ({ address }) => address === '192.0.2.77' });
+    const requests = await initRequests(12);
+    for (let i = 0; i < 10; i++) link.handlers.ike(requests[i], link.origin(`203.0.113.${i}`));
+    expect(endpoint.size).toBe(8);
+    link.handlers.ike(requests[10], link.origin('192.0.2.77'));
+    expect(endpoint.size).toBe(9);
+    link.handlers.ike(requests[11], link.origin('203.0.113.200'));
+    expect(endpoint.size).toBe(9);
+  });
+
+  it('give their place back when they time out', async () => {
+    const { link, clock, endpoint } = await bare();
+    const requests = await initRequests(4);
+    for (const request of requests.slice(0, 2)) link.handlers.ike(request, link.origin('203.0.113.1'));
+    await clock.advance(60_000);
+    expect(endpoint.size).toBe(0);
+    for (const request of requests.slice(2)) link.handlers.ike(request, link.origin('203.0.113.1'));
+    expect(endpoint.size).toBe(2);
+  });
+});
+
+describe('answers to strangers', () => {
+  it('are rate limited for errors and not for cookies', async () => {
+    const { link } = await bare({ cookieThreshold: 0 });
+    const [request] = await initRequests(1);
+    for (let i = 0; i < 300; i++) link.handlers.ike(request, link.origin('203.0.113.1'));
+    expect(link.notifies()).toEqual(Array(300).fill(NotifyType.COOKIE));
+    link.sent.length = 0;
+    const version3 = request.slice();
+    version3[17] = 0x30;
+    for (let i = 0; i < 300; i++) link.handlers.ike(version3, link.origin('203.0.113.1'));
+    expect(link.notifies()).toEqual(Array(100).fill(NotifyType.INVALID_MAJOR_VERSION));
+  });
+
+  it('are not given once it has stopped listening, nor is anything accepted', async () => {
+    const { link, endpoint } = await bare();
+    endpoint.stopListening();
+    for (const request of await initRequests(3)) link.handlers.ike(request, link.origin('203.0.113.1'));
+    expect([endpoint.size, link.sent]).toEqual([0, []]);
+  });
+});
+
+describe('two endpoints', () => {
+  async function pair(
+    backends: { initiator?: BackendFactory; responder?: BackendFactory } = {},
+    more: Partial<Listener> = {},
+  ) {
+    const clock = new VirtualClock();
+    const network = new SimNetwork(clock);
+    const [one, two] = [network.host('i', '198.51.100.1'), network.host('r', '198.51.100.2')];
+    network.join('i', 'r');
+    const openOn = (link: Link, backend = userSpaceBackend(crypto)) =>
+      Endpoint.open({ link, backend, crypto, clock });
+    const initiator = await openOn(one, backends.initiator);
+    const responder = await openOn(two, backends.responder);
+    responder.listen(listener(more));
+    const connect = () =>
+      initiator.connect(initiatorConfig(crypto, relay), one.origin('198.51.100.2', false));
+    return { clock, initiator, responder, connect };
+  }
+
+  it('overwrite keys once they are installed', async () => {
+    const record = dryRun();
+    const { clock, connect } = await pair({ initiator: record.backend });
+    await clock.until(connect());
+    const keys = record.operations.flatMap((operation) =>
+      operation.kind === 'inbound' || operation.kind === 'outbound' ? [operation.sa.keys.encryption] : [],
+    );
+    expect(keys).toHaveLength(2);
+    for (const key of keys) expect(key.every((octet) => octet === 0)).toBe(true);
+  });
+
+  it('lose one IKE SA, and only that, when a handler throws', async () => {
+    let bad = true;
+    const { clock, connect, responder } = await pair(
+      {},
+      {
+        onChild: () => {
+          if (bad) throw new Error('a defect');
+        },
+      },
+    );
+    const first = connect();
+    first.catch(() => {});
+    await clock.advance(1_000);
+    expect(responder.size).toBe(0);
+    bad = false;
+    await clock.until(connect());
+    expect(responder.size).toBe(1);
+  });
+
+  it.each([
+    ['initiator', 0],
+    ['initiator', 1],
+    ['initiator', 2],
+    ['responder', 0],
+    ['responder', 1],
+    ['responder', 2],
+  ] as const)('leave nothing installed when operation %s %i fails, late', async (side, failing) => {
+    const record = dryRun();
+    const { clock, connect, initiator, responder } = await pair({
+      [side]: slowAndFailing(record.backend, () => clock, failing),
+    });
+    await expect(clock.until(connect())).rejects.toThrow();
+    await clock.advance(60_000);
+    expect([...record.installed]).toEqual([]);
+    expect([initiator.size, responder.size]).toEqual([0, 0]);
+  });
+});
+
+/** A data plane that takes 50 ms for every operation, and whose `failing`th one fails. */
+function slowAndFailing(factory: BackendFactory, clock: () => VirtualClock, failing: number): BackendFactory {
+  let count = 0;
+  return (...wiring) => {
+    const backend = factory(...wiring);
+    return {
+      name: backend.name,
+      receive: (packets, origin) => backend.receive(packets, origin),
+      tunnel: (id) => backend.tunnel(id),
+      close: () => backend.close(),
+      apply: async (operations) => {
+        await new Promise<void>((resolve) => clock().at(clock().now() + 50, resolve));
+        if (count++ === failing) return [{ ok: false, error: 'the backend is broken' }];
+        return backend.apply(operations);
+      },
+    };
+  };
+}
