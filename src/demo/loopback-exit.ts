@@ -2,10 +2,9 @@ import { createSocket, type Socket } from 'node:dgram';
 import type { AddressKey } from '../forward/address-key.ts';
 import { DropReason } from '../forward/drop-reason.ts';
 import type { Exit, ReturnHandler } from '../forward/exit.ts';
-import type { Packet } from '../link/packet.ts';
-import type { Address } from '../wire/address.ts';
+import { type Packet, udpPacket } from '../link/packet.ts';
+import { type Address, addressBytes } from '../wire/address.ts';
 import { IpProtocol, parseIpHeader, parseUdpHeader } from '../wire/ip.ts';
-import { udpPacket } from './udp-packet.ts';
 
 /** A UDP service: `address` is what clients call it, `local` where it really is. */
 export interface LoopbackService {
@@ -60,7 +59,12 @@ export class LoopbackExit implements Exit {
     if (this.#client === undefined) return;
     const { key, address, port } = this.#client;
     const { address: source, port: sourcePort } = this.#service;
-    const packet = udpPacket({ source, sourcePort, destination: address, destinationPort: port }, message);
+    const packet = udpPacket(message, {
+      source: addressBytes(source),
+      destination: address,
+      sourcePort,
+      destinationPort: port,
+    });
     this.#handler?.(packet, key);
   }
 }

@@ -5,19 +5,17 @@ import { stringify } from 'yaml';
 import { userSpaceBackend } from '../backend/userspace/backend.ts';
 import { defaultProvider } from '../crypto/default.ts';
 import { systemClock } from '../endpoint/system-clock.ts';
-import { packetBytes } from '../link/packet.ts';
 import { parseRelayConfig, type RelayConfig } from '../relay/config.ts';
 import { encodeKeyFile } from '../relay/key-file.ts';
 import { Relay } from '../relay/relay.ts';
 import { openTelescope, type Telescope } from '../telescope/telescope.ts';
+import { openUdp } from '../telescope/udp.ts';
 import { HostLink } from '../transport/host-link.ts';
 import type { Address } from '../wire/address.ts';
-import { IpProtocol, parseIpHeader, parseUdpHeader } from '../wire/ip.ts';
 import { abortion } from './abortion.ts';
 import { type HopReport, hopLine } from './hop-report.ts';
 import { RELAYS, type RelayName } from './knowledge.ts';
 import { LoopbackExit } from './loopback-exit.ts';
-import { udpPacket } from './udp-packet.ts';
 
 /** All of 127.0.0.0/8 is this machine; the ports are above those that need privileges. */
 const LOCAL: Readonly<Record<'S' | 'D' | RelayName, Address>> = {
@@ -172,11 +170,8 @@ async function echoAll(
   signal: AbortSignal,
 ): Promise<readonly Uint8Array[]> {
   const received = new Map<number, Uint8Array>();
-  const source = telescope.assigned.ip4!;
-  const send = (number: number) => {
-    const header = { source, sourcePort: SOURCE_PORT, destination: D_ADDRESS, destinationPort: ECHO_PORT };
-    telescope.tunnel.send([udpPacket(header, payloads[number])]);
-  };
+  const udp = openUdp(telescope, SOURCE_PORT);
+  const send = (number: number) => udp.send(payloads[number], { address: D_ADDRESS, port: ECHO_PORT });
   let next = 0;
   const sendNext = () => {
     if (next < payloads.length) send(next++);
@@ -187,25 +182,18 @@ async function echoAll(
       timer.refresh();
     }, IMPATIENCE);
     const stop = (settle: () => void) => {
-      telescope.tunnel.onPackets(() => {});
+      udp.onMessage(() => {});
       clearTimeout(timer);
       settle();
     };
     signal.addEventListener('abort', () => stop(() => reject(signal.reason)), { once: true });
     void telescope.closed.then((error) => stop(() => reject(error)));
-    telescope.tunnel.onPackets((packets) => {
-      for (const packet of packets) {
-        const bytes = packetBytes(packet);
-        const header = parseIpHeader(bytes, 0, bytes.length);
-        const udp = header?.protocol === IpProtocol.UDP ? parseUdpHeader(bytes, header) : undefined;
-        if (udp?.destinationPort !== SOURCE_PORT) continue;
-        const payload = Buffer.from(bytes.slice(udp.payload, udp.end));
-        const number = payload.readUInt32BE();
-        if (received.has(number)) continue;
-        received.set(number, payload);
-        timer.refresh();
-        sendNext();
-      }
+    udp.onMessage((message) => {
+      const number = new DataView(message.buffer, message.byteOffset).getUint32(0);
+      if (received.has(number)) return;
+      received.set(number, message);
+      timer.refresh();
+      sendNext();
       if (received.size === payloads.length) stop(resolve);
     });
     for (let i = 0; i < WINDOW; i++) sendNext();
