@@ -1,14 +1,12 @@
-import { readFileSync } from 'node:fs';
 import { constants } from 'node:os';
-import { dirname, resolve } from 'node:path';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import type { Encapsulation } from '../client/host-sockets.ts';
 import { type LaunchedClient, launch, type Outcome } from '../client/launcher.ts';
 import type { ClientEvent } from '../client/protocol.ts';
 import { defaultProvider } from '../crypto/default.ts';
 import type { RelayDescriptor } from '../descriptor/descriptor.ts';
-import { parsePath } from '../descriptor/path.ts';
-import { INNER_MTU } from '../telescope/telescope.ts';
+import { readPath } from '../descriptor/path-file.ts';
+import { INNER_MTU, MAX_HOPS } from '../telescope/telescope.ts';
 import { type ExtendOutput, humanOutput, jsonOutput } from './extend-output.ts';
 import { ExitStatus, kindOf, STATUS_OF, UsageError } from './failure.ts';
 
@@ -25,6 +23,9 @@ const HELP = `
 Without a COMMAND the telescope is held until Ctrl-C. With one, it is closed when the command ends, whose exit
 status is passed on (126 or 127 if it cannot be started); progress and, with --json, events go to standard error then,
 for standard output is the command's.
+
+In it, names are asked of the exit's name servers only, packets to others are dropped, and /run is empty: the host's
+services (D-Bus, Wayland, the resolver) would act outside it. Sockets in /tmp, such as X11's and tmux's, stay.
 
 Exit status: 64 the command line or a file is wrong; 69 the telescope could not be built, or was lost; 71 this
 machine lacks a privilege, a program or a route; 70 a defect of ike-telescope.
@@ -74,7 +75,7 @@ function parseSeconds(text: string): number {
 async function extend(command: readonly string[], options: ExtendOptions): Promise<number> {
   const json = options.json ? jsonOutput(command.length > 0 ? process.stderr : process.stdout) : undefined;
   try {
-    const path = readPath(options.path);
+    const path = readRelays(options.path);
     const output = json ?? humanOutput(path, command.length > 0);
     return await runClient(path, command, options, output);
   } catch (error) {
@@ -85,15 +86,12 @@ async function extend(command: readonly string[], options: ExtendOptions): Promi
   }
 }
 
-function readPath(file: string): readonly RelayDescriptor[] {
-  const read = (name: string) => readFileSync(name, 'utf8');
-  let text: string;
-  try {
-    text = read(file);
-  } catch (error) {
-    throw new UsageError(`${file}: cannot be read: ${(error as Error).message}`);
+function readRelays(file: string): readonly RelayDescriptor[] {
+  const path = readPath(file, defaultProvider());
+  if (path.length > MAX_HOPS) {
+    throw new UsageError(`${file}: a path has at most ${MAX_HOPS} relays, not ${path.length}`);
   }
-  return parsePath(text, file, (name) => read(resolve(dirname(file), name)), defaultProvider());
+  return path;
 }
 
 async function runClient(

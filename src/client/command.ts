@@ -12,9 +12,14 @@ export interface RunningCommand {
   kill(signal: NodeJS.Signals): void;
 }
 
+/** Ways to the host's D-Bus services: what these are asked to fetch, they fetch in clear. */
+const HOST_SERVICES = ['DBUS_SESSION_BUS_ADDRESS', 'DBUS_SYSTEM_BUS_ADDRESS', 'XDG_RUNTIME_DIR'];
+
 /** Starts a command on our terminal. It inherits our standard streams, and no other file descriptor. */
 export function startCommand([program, ...args]: readonly string[]): RunningCommand {
-  const child = spawn(program, args, { stdio: 'inherit' });
+  const env = { ...process.env };
+  for (const name of HOST_SERVICES) delete env[name];
+  const child = spawn(program, args, { stdio: 'inherit', env });
   const ended = new Promise<CommandEnd>((resolve) => {
     child.once('error', (error: NodeJS.ErrnoException) => {
       if (child.pid !== undefined) return;

@@ -11,7 +11,8 @@ import { HostLink } from '../transport/host-link.ts';
 import type { Address } from '../wire/address.ts';
 import { type CommandEnd, type RunningCommand, startCommand } from './command.ts';
 import { type ClientEvent, type ExtendOrder, Fd, TUN_NAME } from './protocol.ts';
-import { configureTun, prepareSurroundings, useResolvers } from './surroundings.ts';
+import { ResolverConfiguration } from './resolver-configuration.ts';
+import { configureTun, prepareSurroundings } from './surroundings.ts';
 import { pumpTun } from './tun-pump.ts';
 
 const log = createDebug('ike-telescope:client');
@@ -40,16 +41,18 @@ export async function serve(orders: Orders, report: (event: ClientEvent) => void
   try {
     const order = await orders.extend;
     await prepareSurroundings();
+    const resolvers = await ResolverConfiguration.open();
     tun = openTun(order);
     telescope = await build(order, orders.close, report);
     const { assigned, hops, tunnel } = telescope;
     const mtu = order.innerMtu === 'max' ? hops[hops.length - 1].mtu : order.innerMtu;
     const addresses = addressesOf(assigned);
     await configureTun(tun.name, addresses, mtu);
-    if (assigned.dns.length > 0) await useResolvers(assigned.dns);
-    pumpTun(tun, tunnel, assigned);
+    if (assigned.dns.length > 0) await resolvers.use(assigned.dns);
+    const { dropped } = pumpTun(tun, tunnel, assigned);
     report({ event: 'established', interface: tun.name, addresses, mtu, dns: [...assigned.dns] });
     failure = await use(telescope, orders, report);
+    log('packets that were not let in: %o', dropped);
   } catch (error) {
     failure = error;
   }

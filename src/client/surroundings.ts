@@ -1,24 +1,18 @@
-import { existsSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, lstatSync, readdirSync, readlinkSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { run } from '../host/command.ts';
 import { ip, ipBatch } from '../host/ip.ts';
 import { type Address, familyOf } from '../wire/address.ts';
 
-const RESOLVER_CONFIGURATION = '/etc/resolv.conf';
-
-/** UNIX sockets of the host's name resolution: they cross network namespaces, so a query to one would leave in clear. */
-const HOST_RESOLVERS = [
-  '/run/systemd/resolve/io.systemd.Resolve',
-  '/run/systemd/resolve/io.systemd.Resolve.Monitor',
-  '/run/nscd/socket',
-  '/run/avahi-daemon/socket',
-  '/run/dbus/system_bus_socket',
-];
+/**
+ * Where the host's services listen: name resolution, the buses, whatever starts programs outside. UNIX sockets with a
+ * path cross network namespaces, so what one of them is asked would leave in clear.
+ */
+const SERVICE_DIRECTORIES = ['/run', '/var/run'];
 
 /**
  * Makes the new namespaces a place of their own: loopback up, /proc and /sys of these namespaces rather than the host's
- * (whose interfaces and processes a command would see there), and no way to the host's name resolution.
+ * (whose interfaces and processes a command would see there), and no way to the host's services.
  * @throws CommandError
  */
 export async function prepareSurroundings(): Promise<void> {
@@ -26,10 +20,19 @@ export async function prepareSurroundings(): Promise<void> {
   // A container may forbid these two; without them a command sees more than it needs, but reaches nothing more.
   await mountIfAllowed(['-t', 'proc', 'proc', '/proc']);
   await mountIfAllowed(['-t', 'sysfs', 'sysfs', '/sys']);
-  await useResolvers([]);
-  for (const socket of HOST_RESOLVERS) {
-    if (existsSync(socket)) await mount(['--bind', '/dev/null', socket]);
+  for (const directory of SERVICE_DIRECTORIES) {
+    if (existsSync(directory) && !lstatSync(directory).isSymbolicLink()) await hideServices(directory);
   }
+}
+
+/** The whole directory rather than its sockets, which a service that is started again would make anew. */
+async function hideServices(directory: string): Promise<void> {
+  const links = readdirSync(directory, { withFileTypes: true })
+    .filter((entry) => entry.isSymbolicLink())
+    .map(({ name }) => ({ file: join(directory, name), target: readlinkSync(join(directory, name)) }));
+  await mount(['-t', 'tmpfs', '-o', 'size=64m,mode=755,nosuid,nodev', 'tmpfs', directory]);
+  // Some distributions keep links to their programs there.
+  for (const { file, target } of links) symlinkSync(target, file);
 }
 
 /**
@@ -50,22 +53,8 @@ export async function configureTun(name: string, addresses: readonly Address[], 
   ]);
 }
 
-/** Makes these the only DNS servers of this mount namespace; none leaves names unresolved. @throws CommandError */
-export async function useResolvers(servers: readonly Address[]): Promise<void> {
-  if (!existsSync(RESOLVER_CONFIGURATION)) return;
-  // The file is in memory that only this mount namespace reaches: nothing to clean up, however we end.
-  const directory = tmpdir();
-  await mount(['-t', 'tmpfs', '-o', 'size=64k,mode=755', 'tmpfs', directory]);
-  try {
-    const file = join(directory, 'resolv.conf');
-    writeFileSync(file, servers.map((server) => `nameserver ${server}\n`).join(''), { mode: 0o644 });
-    await mount(['--bind', file, RESOLVER_CONFIGURATION]);
-  } finally {
-    await run(['umount', directory]);
-  }
-}
-
-async function mount(args: readonly string[]): Promise<void> {
+/** Mounts something in this mount namespace. @throws CommandError */
+export async function mount(args: readonly string[]): Promise<void> {
   await run(['mount', ...args]);
 }
 

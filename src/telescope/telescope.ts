@@ -33,7 +33,7 @@ export interface TelescopeOptions {
   readonly family?: Family;
   /** RFC 3948 at the first hop; deeper hops never encapsulate in UDP (K28). Default false. */
   readonly encapsulated?: boolean;
-  /** The smallest ceiling that a telescope may have. Default `INNER_MTU`. */
+  /** The largest packet that is to go through it, in octets; the path has to carry it. Default `INNER_MTU`. */
   readonly innerMtu?: number;
   readonly retransmission?: RetransmissionSchedule;
   readonly signal?: AbortSignal;
@@ -109,13 +109,16 @@ export async function extend(
 /** A chain of tunnels to an exit. */
 export class Telescope {
   readonly hops: readonly Hop[];
+  /** The largest packet that is to go through it, in octets; the path may carry more, but larger ones set it apart. */
+  readonly innerMtu: number;
   /** Resolves when it has ended: undefined after `close()`, else why. */
   readonly closed: Promise<TelescopeError | undefined>;
   #finish!: (error: TelescopeError | undefined) => void;
   #closing: Promise<void> | undefined;
 
-  constructor(hops: readonly Hop[], clock: Clock, random: (length: number) => Uint8Array) {
+  constructor(hops: readonly Hop[], innerMtu: number, clock: Clock, random: (length: number) => Uint8Array) {
     this.hops = hops;
+    this.innerMtu = innerMtu;
     this.closed = new Promise((resolve) => {
       this.#finish = resolve;
     });
@@ -167,8 +170,9 @@ export async function openTelescope(
       options.onHop?.(hop);
       under = hop.link;
     }
-    requireMtu(hops, options.innerMtu ?? INNER_MTU);
-    return new Telescope(hops, options.clock ?? systemClock, (options.crypto ?? defaultProvider()).random);
+    const { innerMtu = INNER_MTU, clock = systemClock, crypto = defaultProvider() } = options;
+    requireMtu(hops, innerMtu);
+    return new Telescope(hops, innerMtu, clock, crypto.random);
   } catch (error) {
     await closeInnermostFirst(hops);
     throw error;

@@ -10,7 +10,7 @@ export interface TelescopeUdp {
   onMessage(
     handler: (message: Uint8Array, from: { readonly address: Address; readonly port: number }) => void,
   ): void;
-  /** @throws RangeError for an address of another family, or a datagram over the telescope's MTU */
+  /** @throws RangeError for an address of another family, or a datagram over the telescope's inner MTU */
   send(message: Uint8Array, to: { readonly address: Address; readonly port: number }): void;
 }
 
@@ -19,7 +19,7 @@ export function openUdp(telescope: Telescope, port: number): TelescopeUdp {
   const address = telescope.assigned.ip4 ?? telescope.assigned.ip6!.address;
   const source = addressBytes(address);
   const headerLength = ipHeaderLength(familyOf(address));
-  const room = telescope.hops[telescope.hops.length - 1].mtu - headerLength - 8;
+  const room = telescope.innerMtu - headerLength - 8;
   return {
     address,
     port,

@@ -6,9 +6,9 @@ import { ADDRESSES, openTopology, type Topology } from '../../src/demo/topology.
 import { compiledSources } from '../support/compiled.ts';
 import {
   eventually,
+  expectNothingLeft,
   initOf,
   networkNamespaceOf,
-  processesIn,
   type RunningClient,
   startClient,
 } from './running-client.ts';
@@ -42,14 +42,10 @@ function start(...command: readonly string[]): RunningClient {
   ]);
 }
 
-/** Every namespace, process and device of the client is gone, and S is as it was. */
-async function expectNothingLeft(client: RunningClient, networkNamespace: string): Promise<void> {
-  await eventually('the end of its processes', () => client.processes().length === 0);
-  expect(processesIn(networkNamespace)).toEqual([]);
-  const links = await topology.namespaces.S.exec(['ip', '-json', 'link']);
-  expect(JSON.parse(links.stdout).map(({ ifname }: { ifname: string }) => ifname)).toEqual(['lo', 'toA']);
-  const routes = await topology.namespaces.S.exec(['ip', '-json', 'route']);
-  expect(JSON.parse(routes.stdout)).toHaveLength(1);
+/** A wrapper of the client: it prepares /run and /etc of a host, in a mount namespace that ends with the test. */
+function hostWith(script: string): readonly string[] {
+  const own = 'mount -t tmpfs tmpfs /run && cp -a /etc /run/.etc && mount --bind /run/.etc /etc';
+  return ['unshare', '--mount', 'sh', '-c', `${own}\n${script}`, 'sh'];
 }
 
 const closedHops = (client: RunningClient) =>
@@ -94,17 +90,21 @@ describe('a command in a telescope', () => {
           sys: fs.readdirSync('/sys/class/net').sort(),
           resolvers: fs.readFileSync('/etc/resolv.conf', 'utf8'),
           sockets: fds.filter((file) => file.startsWith('socket:') || file === '/dev/net/tun'),
-          cache: fs.statSync('/run/nscd/socket').isSocket(),
+          run: fs.readdirSync('/run').filter((name) => name !== 'ike-telescope').sort(),
+          program: fs.readlinkSync('/run/program'),
+          buses: Object.keys(process.env).filter((name) => /DBUS|XDG_RUNTIME_DIR/.test(name)),
           init: fs.readFileSync('/proc/1/cmdline', 'utf8').includes('inside-main.js'),
         }));`;
-      // The host has a name service cache daemon: its socket crosses network namespaces.
-      const withCache = `mount -t tmpfs tmpfs /run && mkdir /run/nscd && perl -MIO::Socket::UNIX -e '
-        $^F = 99; IO::Socket::UNIX->new(Local => "/run/nscd/socket", Listen => 1) or die; exec @ARGV' "$@"`;
+      // The host has a name service cache daemon: its socket crosses network namespaces. Its resolver writes to /run.
+      const host = `mkdir /run/nscd /run/resolver && ln -s /usr/bin/env /run/program
+        echo 'nameserver 198.51.100.53' > /run/resolver/resolv.conf && ln -sf ../run/resolver/resolv.conf /etc/resolv.conf
+        exec perl -MIO::Socket::UNIX -e '$^F = 99;
+          IO::Socket::UNIX->new(Local => "/run/nscd/socket", Listen => 1) or die; exec @ARGV' "$@"`;
       const client = startClient(
         topology,
         ['--path', topology.pathFile, '--', process.execPath, '-e', script],
-        {},
-        ['unshare', '--mount', 'sh', '-c', withCache, 'sh'],
+        { DBUS_SESSION_BUS_ADDRESS: 'unix:path=/run/user/0/bus', XDG_RUNTIME_DIR: '/run/user/0' },
+        hostWith(host),
       );
       expect(await client.ended).toEqual({ status: 0, signal: null });
       const established = await client.event('established');
@@ -119,9 +119,38 @@ describe('a command in a telescope', () => {
         sys: ['lo', 'tun0'],
         resolvers: 'nameserver 203.0.113.53\n',
         sockets: [],
-        cache: false,
+        run: ['program', 'resolver'],
+        program: '/usr/bin/env',
+        buses: [],
         init: true,
       });
+    },
+    PATIENCE,
+  );
+
+  it(
+    'keeps its name servers when the host replaces its own',
+    async () => {
+      const script = `
+        const fs = require('fs'), read = () => fs.readFileSync('/etc/resolv.conf', 'utf8');
+        console.log(read());
+        setInterval(() => {
+          if (fs.existsSync('/etc/replaced') && read() === 'nameserver 203.0.113.53\\n') process.exit(0);
+        }, 20);
+        setTimeout(() => process.exit(1), 15_000);`;
+      const client = startClient(
+        topology,
+        ['--path', topology.pathFile, '--', process.execPath, '-e', script],
+        {},
+        hostWith('echo "nameserver 198.51.100.53" > /etc/resolv.conf; exec "$@"'),
+      );
+      await eventually('the command', () => client.stdout().includes('nameserver 203.0.113.53'));
+      const onHost = (command: string) =>
+        topology.namespaces.S.exec(['nsenter', '--mount', '-t', `${client.pid}`, 'sh', '-c', command]);
+      await onHost(
+        'echo "nameserver 198.51.100.54" > /etc/new && mv /etc/new /etc/resolv.conf && touch /etc/replaced',
+      );
+      expect(await client.ended).toEqual({ status: 0, signal: null });
     },
     PATIENCE,
   );
@@ -146,7 +175,7 @@ describe('a command in a telescope', () => {
       client.press('SIGINT');
       expect(await client.ended).toEqual({ status: 130, signal: null });
       expect(closedHops(client)).toEqual([3, 2, 1]);
-      await expectNothingLeft(client, namespace);
+      await expectNothingLeft(topology, client, namespace);
     },
     PATIENCE,
   );
@@ -182,7 +211,7 @@ describe('without a command', () => {
         { event: 'hop-closed', hop: 1, relay: 'A' },
         { event: 'closed' },
       ]);
-      await expectNothingLeft(client, namespace);
+      await expectNothingLeft(topology, client, namespace);
     },
     PATIENCE,
   );
@@ -199,7 +228,7 @@ describe('kill -9', () => {
       expect(client.processes().length).toBeGreaterThanOrEqual(5);
       process.kill(client.pid, 'SIGKILL');
       expect((await client.ended).signal).toBe('SIGKILL');
-      await expectNothingLeft(client, namespace);
+      await expectNothingLeft(topology, client, namespace);
       // It was closed in order: its relays know of it.
       await eventually('the relays to know', async () => {
         const states = await Promise.all(
@@ -224,7 +253,7 @@ describe('kill -9', () => {
         kind: 'system',
         message: expect.stringContaining('ended unexpectedly'),
       });
-      await expectNothingLeft(client, namespace);
+      await expectNothingLeft(topology, client, namespace);
     },
     PATIENCE,
   );

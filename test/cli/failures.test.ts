@@ -1,9 +1,7 @@
-import { writeFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ADDRESSES, openTopology, type Topology, type TopologyOptions } from '../../src/demo/topology.ts';
 import { compiledSources } from '../support/compiled.ts';
-import { eventually, processesRunning, type RunningClient, startClient } from './running-client.ts';
+import { eventually, pathOf, type RunningClient, signalRelay, startClient } from './running-client.ts';
 
 const PATIENCE = 90_000;
 
@@ -40,18 +38,6 @@ async function expectFailure(
     client.events.flatMap((event) => (event.event === name ? [event.hop] : []));
   expect(hops('hop-closed')).toEqual(hops('hop').reverse());
   await eventually('the end of its processes', () => client.processes().length === 0);
-}
-
-function signalRelay(topology: Topology, name: string, signal: NodeJS.Signals): void {
-  const [pid] = processesRunning(join(topology.directory, `relay-${name}.yaml`));
-  process.kill(pid, signal);
-}
-
-/** A path file through these relays. */
-function pathOf(topology: Topology, ...relays: readonly string[]): string {
-  const file = join(topology.directory, `path-${relays.join('')}.yaml`);
-  writeFileSync(file, `relays:\n${relays.map((relay) => `  - descriptor: ${relay}.yaml\n`).join('')}`);
-  return file;
 }
 
 describe('extend names the hop, what was done, and why it failed', () => {

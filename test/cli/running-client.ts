@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { expect } from 'vitest';
 import type { ClientEvent } from '../../src/client/protocol.ts';
 import type { Topology } from '../../src/demo/topology.ts';
 
@@ -85,6 +86,33 @@ export async function eventually<T>(
   throw new Error(`waited in vain for ${what}`);
 }
 
+/** Every namespace, process and device of the client is gone, and S is as it was. */
+export async function expectNothingLeft(
+  topology: Topology,
+  client: RunningClient,
+  networkNamespace: string,
+): Promise<void> {
+  await eventually('the end of its processes', () => client.processes().length === 0);
+  expect(processesIn(networkNamespace)).toEqual([]);
+  const links = await topology.namespaces.S.exec(['ip', '-json', 'link']);
+  expect(JSON.parse(links.stdout).map(({ ifname }: { ifname: string }) => ifname)).toEqual(['lo', 'toA']);
+  const routes = await topology.namespaces.S.exec(['ip', '-json', 'route']);
+  expect(JSON.parse(routes.stdout)).toHaveLength(1);
+}
+
+/** Sends a signal to the process of a relay. */
+export function signalRelay(topology: Topology, name: string, signal: NodeJS.Signals): void {
+  const [pid] = processesRunning(join(topology.directory, `relay-${name}.yaml`));
+  process.kill(pid, signal);
+}
+
+/** A path file through these relays. */
+export function pathOf(topology: Topology, ...relays: readonly string[]): string {
+  const file = join(topology.directory, `path-${relays.join('')}.yaml`);
+  writeFileSync(file, `relays:\n${relays.map((relay) => `  - descriptor: ${relay}.yaml\n`).join('')}`);
+  return file;
+}
+
 /** The one of them that is the init of a PID namespace below ours. */
 export function initOf(pids: readonly number[]): number {
   const init = pids.find((pid) => /^NSpid:.*\t1$/m.test(readFileSync(`/proc/${pid}/status`, 'utf8')));
@@ -103,7 +131,7 @@ export function processesIn(networkNamespace: string): number[] {
 }
 
 /** The processes with `text` in their command line. */
-export function processesRunning(text: string): number[] {
+function processesRunning(text: string): number[] {
   return processesWith((file) => readFileSync(join(file, 'cmdline'), 'utf8').includes(text));
 }
 

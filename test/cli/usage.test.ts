@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { nodeProvider } from '../../src/crypto/node.ts';
 import { keyId } from '../../src/descriptor/descriptor.ts';
-import { decodeKeyFile } from '../../src/relay/key-file.ts';
+import { parseRelayConfig } from '../../src/relay/config.ts';
+import { decodeKeyFile, encodeKeyFile } from '../../src/relay/key-file.ts';
 import { compiledSources } from '../support/compiled.ts';
 
 let directory: string;
@@ -76,6 +77,7 @@ describe('keygen', () => {
 
 describe('files', () => {
   it.each([
+    ['a path without relays', 'empty.yaml', 'relays: []', /empty\.yaml: relays: .*at least one relay/],
     ['a path that is no YAML', 'bad.yaml', 'relays: [', /bad\.yaml: line \d+, column \d+/],
     [
       'a path with a descriptor that is none',
@@ -120,5 +122,21 @@ describe('files', () => {
     file('descriptor.yaml', stdout);
     file('path.yaml', 'relays:\n  - descriptor: descriptor.yaml\n  - descriptor: descriptor.yaml\n');
     expect(telescope('extend', '--path', 'path.yaml').stderr).toContain("relay 'a' is already hop 1");
+  });
+
+  it('extend refuses a path of more relays than fit', () => {
+    const crypto = nodeProvider();
+    const relays = Array.from({ length: 9 }, (_, i) => {
+      const key = encodeKeyFile(crypto.signatures.generate('ed25519'));
+      const config = `name: r${i}\nkey: r.pem\naddress: { ip4: 192.0.2.${i} }\npool: { ip4: 10.${i}.0.0/16 }\n`;
+      file(`r${i}.yaml`, parseRelayConfig(config, 'r.yaml', () => key, crypto).descriptor);
+      return `  - descriptor: r${i}.yaml\n`;
+    });
+    file('long.yaml', `relays:\n${relays.join('')}`);
+    expect(telescope('extend', '--path', 'long.yaml')).toEqual({
+      status: 64,
+      stdout: '',
+      stderr: 'ike-telescope: long.yaml: a path has at most 8 relays, not 9\n',
+    });
   });
 });

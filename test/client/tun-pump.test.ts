@@ -5,7 +5,11 @@ import type { Tunnel } from '../../src/link/sa-store.ts';
 import { concat, hex } from '../../src/wire/bytes.ts';
 import { internetChecksum, writeIpHeader } from '../../src/wire/ip.ts';
 
-const ASSIGNED = { ip4: '10.1.2.3', ip6: { address: 'fd00::3', prefixLength: 128 }, dns: [] };
+const ASSIGNED = {
+  ip4: '10.1.2.3',
+  ip6: { address: 'fd00::3', prefixLength: 128 },
+  dns: ['203.0.113.53', '2001:db8::53'],
+};
 
 /** A pump between a device and a tunnel that only keep what they are given. */
 function openPump() {
@@ -30,8 +34,9 @@ function openPump() {
     },
     close: () => {},
   };
-  pumpTun(tun, tunnel as Tunnel, ASSIGNED);
+  const { dropped } = pumpTun(tun, tunnel as Tunnel, ASSIGNED);
   return {
+    dropped,
     enter: (bytes: Uint8Array) => {
       fromTun([packetFrom(bytes)]);
       return sent;
@@ -88,15 +93,44 @@ describe('pumpTun', () => {
   });
 
   it.each([
-    ['another IPv4 source', packet('10.1.2.4', '203.0.113.9')],
-    ['an IPv6 link-local source', packet('fe80::1', 'ff02::2')],
-    ['a truncated packet', PACKET4.subarray(0, PACKET4.length - 1)],
-    ['octets after the packet', concat(PACKET4, new Uint8Array(1))],
-    ['a first fragment', changed(PACKET4, (bytes) => bytes.set([0x20], 6))],
-    ['what is no IP packet', changed(PACKET4, (bytes) => bytes.set([0x15]))],
-    ['nothing', new Uint8Array(0)],
-  ])('drops %s', (_, bytes) => {
-    expect(openPump().enter(bytes)).toEqual([]);
+    ['another IPv4 source', 'source', packet('10.1.2.4', '203.0.113.9')],
+    ['an IPv6 link-local source', 'source', packet('fe80::1', 'ff02::2')],
+    ['a truncated packet', 'malformed', PACKET4.subarray(0, PACKET4.length - 1)],
+    ['octets after the packet', 'malformed', concat(PACKET4, new Uint8Array(1))],
+    ['a first fragment', 'malformed', changed(PACKET4, (bytes) => bytes.set([0x20], 6))],
+    ['what is no IP packet', 'malformed', changed(PACKET4, (bytes) => bytes.set([0x15]))],
+    ['nothing', 'malformed', new Uint8Array(0)],
+  ])('drops %s', (_, reason, bytes) => {
+    const { enter, dropped } = openPump();
+    expect(enter(bytes)).toEqual([]);
+    expect(dropped).toEqual({ malformed: 0, source: 0, dns: 0, [reason]: 1 });
+  });
+
+  it.each([
+    [17, 53],
+    [6, 53],
+    [17, 853],
+    [6, 853],
+  ])('lets protocol %i in to port %i of the assigned name servers only', (protocol, port) => {
+    const query = (source: string, destination: string) =>
+      changed(packet(source, destination), (bytes) => {
+        bytes[source.includes(':') ? 6 : 9] = protocol;
+        bytes.set([0xc0, 0x35, port >> 8, port & 255], bytes.length - 8);
+      });
+    const { enter, dropped } = openPump();
+    enter(query('10.1.2.3', '198.51.100.53'));
+    enter(query('fd00::3', '2001:db8::54'));
+    expect(dropped).toEqual({ malformed: 0, source: 0, dns: 2 });
+    const allowed = [query('10.1.2.3', '203.0.113.53'), query('fd00::3', '2001:db8::53')];
+    expect(allowed.map(enter).at(-1)).toEqual(allowed.map(hex));
+  });
+
+  it('takes nothing in ICMP for a port', () => {
+    const icmp = changed(packet('10.1.2.3', '198.51.100.53'), (bytes) => {
+      bytes[9] = 1;
+      bytes.set([0, 53], 22);
+    });
+    expect(openPump().enter(icmp)).toEqual([hex(icmp)]);
   });
 
   it('writes what the tunnel delivers to the device', () => {

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { openUdp } from '../../src/telescope/udp.ts';
 import { addressBytes, parsePrefix, prefixContains } from '../../src/wire/address.ts';
 import { parseIpHeader } from '../../src/wire/ip.ts';
 import type { SeenPacket } from '../support/sim-network.ts';
@@ -126,6 +127,17 @@ describe('a telescope', () => {
     expect(spisOf(world.relays.network.eavesdropper('s', 'a'))).toEqual(new Set());
   });
 
+  it('carries datagrams up to the one inner MTU, although the path carries more', async () => {
+    const world = await TelescopeWorld.open();
+    const largest = 'x'.repeat(1280 - 28);
+    const telescope = await world.build();
+    expect(telescope.hops[2].mtu).toBe(1334);
+    expect(await world.echo(telescope, largest)).toBe(largest);
+    await expect(world.echo(telescope, `${largest}x`)).rejects.toThrow('1253 octets exceeds 1252');
+    const small = await world.build({ innerMtu: 1000 });
+    await expect(world.echo(small, 'x'.repeat(973))).rejects.toThrow('973 octets exceeds 972');
+  });
+
   it('closes innermost first', async () => {
     const world = await TelescopeWorld.open();
     const telescope = await world.build();
@@ -230,6 +242,32 @@ describe('a telescope that breaks', () => {
     await world.clock.advance(120_000);
     const others = world.path.map((relay) => relay.name).filter((other) => other !== name);
     for (const other of others) expect(world.relays.relay(other).state().clients).toEqual([]);
+  });
+
+  it.each([
+    ['a', 1],
+    ['b', 2],
+    ['c', 3],
+  ] as const)('notices soon that relay %s has died if it sends meanwhile', async (name, hop) => {
+    const world = await TelescopeWorld.open();
+    const telescope = await world.build();
+    const udp = openUdp(telescope, 4_321);
+    const send = () => {
+      udp.send(new Uint8Array(8), { address: DESTINATION, port: 7 });
+      world.clock.at(world.clock.now() + 1_000, send);
+    };
+    send();
+    world.relays.crash(name);
+    // Before any check from time to time could have failed: 15 s until it and 15.5 s of retransmissions.
+    expect(await world.clock.until(telescope.closed, 30_000)).toMatchObject({ hop, relay: name });
+  });
+
+  it('is not checked at once while answers come', async () => {
+    const world = await TelescopeWorld.open();
+    const telescope = await world.build();
+    const answered = telescope.hops.map(({ connection }) => connection.roundTrips);
+    for (let second = 0; second < 14; second++) expect(await world.echo(telescope, 'x')).toBe('x');
+    expect(telescope.hops.map(({ connection }) => connection.roundTrips)).toEqual(answered);
   });
 
   it('lasts while all relays live', async () => {
