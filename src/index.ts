@@ -10,6 +10,7 @@ export { nodeProvider } from './crypto/node.ts';
 export type { CryptoProvider, SigningKey } from './crypto/provider.ts';
 export { parseDescriptor, type RelayDescriptor, signDescriptor } from './descriptor/descriptor.ts';
 export { DescriptorError } from './descriptor/document.ts';
+export type { PathRelay } from './descriptor/path.ts';
 export { readPath } from './descriptor/path-file.ts';
 export type { IkeConnection } from './endpoint/connection.ts';
 export { Endpoint, type EndpointOptions, type Listener } from './endpoint/endpoint.ts';

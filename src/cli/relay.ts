@@ -9,11 +9,20 @@ import { Relay, type RelayState } from '../relay/relay.ts';
 /** How often a change of state is looked for, in milliseconds. */
 const WATCH_INTERVAL = 200;
 
-/** What a relay reports of itself; never an address or a key. */
+interface OverlayEvent {
+  readonly event: 'overlay';
+  readonly peer: string;
+  readonly up: boolean;
+  /** Why it is down. */
+  readonly problem?: string;
+}
+
+/** What a relay reports of itself: never an address or a key, and nothing of its clients, whose coming and going would
+ * link them to what an observer sees elsewhere (T30). */
 type RelayEvent =
   | { readonly event: 'listening'; readonly relay: string; readonly keyId: string }
-  | { readonly event: 'overlay'; readonly peer: string; readonly up: boolean }
-  | { readonly event: 'clients'; readonly clients: number }
+  | OverlayEvent
+  | { readonly event: 'exit'; readonly problem: string }
   | { readonly event: 'closed' };
 
 export function relayCommand(): Command {
@@ -60,20 +69,25 @@ async function runRelay(config: RelayConfig, report: (event: RelayEvent) => void
 
 /** Reports what has changed since the last look, to the operator and to a parent process. */
 function watchState(state: () => RelayState, report: (event: RelayEvent) => void): NodeJS.Timeout {
-  const up = new Set<string>();
-  let clients = 0;
+  const reported = new Map<string, OverlayEvent>();
+  let exitProblem: string | undefined;
   const look = () => {
     const now = state();
-    const changed = now.overlays.filter((overlay) => (overlay.up !== undefined) !== up.has(overlay.peer));
-    for (const { peer, up: tunnel } of changed) {
-      if (tunnel === undefined) up.delete(peer);
-      else up.add(peer);
-      report({ event: 'overlay', peer, up: tunnel !== undefined });
+    let changed = false;
+    for (const { peer, up, problem } of now.overlays) {
+      const before = reported.get(peer);
+      const wasUp = before?.up ?? false;
+      if (wasUp === (up !== undefined) && before?.problem === problem) continue;
+      const event = { event: 'overlay', peer, up: up !== undefined, problem } as const;
+      reported.set(peer, event);
+      report(event);
+      changed ||= wasUp !== event.up;
     }
-    if (changed.length > 0) tell({ type: 'overlays', up: up.size, total: now.overlays.length });
-    if (now.clients.length !== clients) {
-      clients = now.clients.length;
-      report({ event: 'clients', clients });
+    const up = now.overlays.filter((overlay) => overlay.up !== undefined).length;
+    if (changed) tell({ type: 'overlays', up, total: now.overlays.length });
+    if (now.exitProblem !== undefined && exitProblem === undefined) {
+      exitProblem = now.exitProblem;
+      report({ event: 'exit', problem: exitProblem });
     }
   };
   return setInterval(look, WATCH_INTERVAL);
@@ -84,9 +98,9 @@ function describe(event: RelayEvent): string {
     case 'listening':
       return `relay ${event.relay} (key id ${event.keyId}) is listening`;
     case 'overlay':
-      return `overlay tunnel to ${event.peer} is ${event.up ? 'up' : 'down'}`;
-    case 'clients':
-      return `clients: ${event.clients}`;
+      return `overlay tunnel to ${event.peer} is ${event.up ? 'up' : 'down'}${event.problem ? `: ${event.problem}` : ''}`;
+    case 'exit':
+      return `exit has failed: ${event.problem}`;
     case 'closed':
       return 'closed';
   }

@@ -1,20 +1,11 @@
 import { stringify } from 'yaml';
 import { z } from 'zod';
 import type { CryptoProvider, SigningKey } from '../crypto/provider.ts';
-import {
-  type Address,
-  addressBytes,
-  type Family,
-  familyOf,
-  type Prefix,
-  parseAddress,
-  parsePrefix,
-  prefixContains,
-  prefixText,
-} from '../wire/address.ts';
+import { type Address, addressBytes, type Prefix, prefixContains, prefixText } from '../wire/address.ts';
 import { hex, utf8 } from '../wire/bytes.ts';
-import { base64, fromBase64 } from './base64.ts';
+import { base64 } from './base64.ts';
 import { canonicalJson, DescriptorError, parseText, validate } from './document.ts';
+import { addressOf, byFamily, octets, packetSize, poolOf, relayName } from './fields.ts';
 
 /** The largest IP packet that an overlay tunnel of AES-GCM over IPv4 carries on a link of 1500 octets. */
 export const DEFAULT_OVERLAY_MTU = 1446;
@@ -43,67 +34,17 @@ export interface RelayDescriptor extends RelayStatement {
   readonly keyId: string;
 }
 
-function checked<T>(parse: (text: string) => T) {
-  return z.string().superRefine((text, context) => {
-    try {
-      parse(text);
-    } catch (error) {
-      context.addIssue({ code: 'custom', message: (error as Error).message });
-    }
-  });
-}
-
-function addressOf(family: Family) {
-  return (text: string): Address => {
-    const address = parseAddress(text);
-    if (familyOf(address) !== family) throw new RangeError(`'${text}' is not an IPv${family} address`);
-    return address;
-  };
-}
-
-function prefixOf(family: Family) {
-  return (text: string): Prefix => {
-    const prefix = parsePrefix(text);
-    if (prefix.family !== family) throw new RangeError(`'${text}' is not an IPv${family} address block`);
-    return prefix;
-  };
-}
-
-function octets(length?: number) {
-  return checked((text) => {
-    const bytes = fromBase64(text);
-    if (bytes === undefined) throw new RangeError('not base64 (RFC 4648 section 4, with padding)');
-    if (length !== undefined && bytes.length !== length) {
-      throw new RangeError(`must be ${length} octets in base64, has ${bytes.length}`);
-    }
-    return bytes;
-  });
-}
-
-const atLeastOne = { message: 'needs ip4, ip6 or both' };
-
 const documentSchema = z.strictObject({
   version: z.literal(1),
-  name: z
-    .string()
-    .regex(
-      /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/,
-      'must be 1 to 63 letters, digits, dots, hyphens or underscores',
-    ),
+  name: relayName,
   publicKey: octets(),
-  addresses: z
-    .strictObject({ ip4: checked(addressOf(4)).optional(), ip6: checked(addressOf(6)).optional() })
-    .refine((value) => value.ip4 !== undefined || value.ip6 !== undefined, atLeastOne),
-  pools: z
-    .strictObject({ ip4: checked(prefixOf(4)).optional(), ip6: checked(prefixOf(6)).optional() })
-    .refine((value) => value.ip4 !== undefined || value.ip6 !== undefined, atLeastOne),
-  overlayMtu: z.int().min(576).max(65_535).optional(),
+  addresses: byFamily(addressOf),
+  pools: byFamily(poolOf),
+  overlayMtu: packetSize.default(DEFAULT_OVERLAY_MTU),
   exit: z.boolean(),
   exitPolicy: z.array(z.string()).min(1).max(64).optional(),
   signature: octets(64),
 });
-
-type Document = z.infer<typeof documentSchema>;
 
 /** Names a relay's key in tables and files: hex of the first 16 octets of SHA-256 of its SubjectPublicKeyInfo. */
 export function keyId(publicKey: Uint8Array, crypto: CryptoProvider): string {
@@ -148,29 +89,21 @@ export function parseDescriptor(text: string, crypto: CryptoProvider, where: str
 
 /** `parseDescriptor` for a document that is part of another one. */
 export function descriptorFrom(value: unknown, crypto: CryptoProvider, where: string): RelayDescriptor {
-  const document = validate(documentSchema, value, where);
-  const publicKey = fromBase64(document.publicKey)!;
+  const { version: _, signature, ...statement } = validate(documentSchema, value, where);
+  const { publicKey, addresses, pools } = statement;
   if (crypto.signatures.algorithmOf(publicKey) !== 'ed25519') {
     throw new DescriptorError(
       `${where}: publicKey: not the SubjectPublicKeyInfo of an Ed25519 key (44 octets of DER in base64, ` +
         'as "openssl pkey -pubout -outform DER" writes it)',
     );
   }
-  const { signature, ...unsigned } = document;
-  if (!crypto.signatures.verify('ed25519', publicKey, signedOctets(unsigned), fromBase64(signature)!)) {
+  const { signature: __, ...unsigned } = value as Readonly<Record<string, unknown>>;
+  if (!crypto.signatures.verify('ed25519', publicKey, signedOctets(unsigned), signature)) {
     throw new DescriptorError(
       `${where}: signature: not by publicKey over this descriptor; it was altered or damaged: ` +
         'get it again from its operator, who signs it again after every change',
     );
   }
-  const pools = present({
-    ip4: optional(document.pools.ip4, parsePrefix),
-    ip6: optional(document.pools.ip6, parsePrefix),
-  });
-  const addresses = present({
-    ip4: optional(document.addresses.ip4, parseAddress),
-    ip6: optional(document.addresses.ip6, parseAddress),
-  });
   for (const family of ['ip4', 'ip6'] as const) {
     const [pool, address] = [pools[family], addresses[family]];
     if (pool !== undefined && address !== undefined && prefixContains(pool, addressBytes(address))) {
@@ -179,19 +112,10 @@ export function descriptorFrom(value: unknown, crypto: CryptoProvider, where: st
       );
     }
   }
-  return {
-    name: document.name,
-    publicKey,
-    keyId: keyId(publicKey, crypto),
-    addresses,
-    pools,
-    overlayMtu: document.overlayMtu ?? DEFAULT_OVERLAY_MTU,
-    exit: document.exit,
-    ...present({ exitPolicy: document.exitPolicy }),
-  };
+  return { ...statement, keyId: keyId(publicKey, crypto) };
 }
 
-function signedOctets(unsigned: Omit<Document, 'signature'>): Uint8Array {
+function signedOctets(unsigned: object): Uint8Array {
   return utf8(SIGNATURE_DOMAIN + canonicalJson(unsigned));
 }
 

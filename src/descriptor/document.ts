@@ -1,4 +1,4 @@
-import { LineCounter, parseDocument } from 'yaml';
+import { type Document, LineCounter, parseDocument } from 'yaml';
 import type { z } from 'zod';
 
 /** A descriptor or path that is refused; the message names the file, the field and what to do. */
@@ -6,20 +6,32 @@ export class DescriptorError extends Error {
   override readonly name = 'DescriptorError';
 }
 
-/** The one value in a YAML 1.2 or JSON text. @throws DescriptorError with the line for malformed text */
-export function parseText(text: string, where: string): unknown {
+/** A YAML 1.2 or JSON text: its one value, and where what stands. */
+export interface YamlText {
+  readonly value: unknown;
+  readonly document: Document;
+  readonly lines: LineCounter;
+}
+
+/** @param refuse - makes the error for malformed text of a message that names `where` and the line */
+export function readYaml(text: string, where: string, refuse: (message: string) => Error): YamlText {
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
   const [error] = document.errors;
   if (error !== undefined) {
     const { line, col } = lines.linePos(error.pos[0]);
-    throw new DescriptorError(`${where}: line ${line}, column ${col}: ${error.message}`);
+    throw refuse(`${where}: line ${line}, column ${col}: ${error.message}`);
   }
   try {
-    return document.toJS();
+    return { value: document.toJS(), document, lines };
   } catch (cause) {
-    throw new DescriptorError(`${where}: ${(cause as Error).message}`);
+    throw refuse(`${where}: ${(cause as Error).message}`); // aliases that stand for too much
   }
+}
+
+/** The one value in a YAML 1.2 or JSON text. @throws DescriptorError with the line for malformed text */
+export function parseText(text: string, where: string): unknown {
+  return readYaml(text, where, (message) => new DescriptorError(message)).value;
 }
 
 /** Checks `value` against a schema. @throws DescriptorError naming every field that is wrong */

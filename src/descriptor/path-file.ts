@@ -1,15 +1,14 @@
 import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import type { CryptoProvider } from '../crypto/provider.ts';
-import type { RelayDescriptor } from './descriptor.ts';
 import { DescriptorError } from './document.ts';
-import { parsePath } from './path.ts';
+import { type PathRelay, parsePath } from './path.ts';
 
 /**
  * Reads a path file; the descriptor files that it names are relative to it.
  * @throws DescriptorError naming the file, the hop and the field
  */
-export function readPath(file: string, crypto: CryptoProvider): readonly RelayDescriptor[] {
+export function readPath(file: string, crypto: CryptoProvider): readonly PathRelay[] {
   const read = (name: string) => readFileSync(name, 'utf8');
   let text: string;
   try {

@@ -1,16 +1,44 @@
 import { z } from 'zod';
 import type { CryptoProvider } from '../crypto/provider.ts';
-import { descriptorFrom, parseDescriptor, type RelayDescriptor } from './descriptor.ts';
+import {
+  DEFAULT_OVERLAY_MTU,
+  descriptorFrom,
+  keyId,
+  parseDescriptor,
+  type RelayDescriptor,
+} from './descriptor.ts';
 import { DescriptorError, parseText, validate } from './document.ts';
+import { addressOf, byFamily, octets, packetSize, poolOf, relayName } from './fields.ts';
+
+/** A hop: a relay as its signed descriptor says, or a stock IPsec gateway as the author of the path says. */
+export interface PathRelay extends RelayDescriptor {
+  /** The shared key that everybody knows, for a relay that does not take NULL authentication. */
+  readonly publicSharedKey?: string;
+}
 
 const pathSchema = z.strictObject({
   relays: z.array(z.record(z.string(), z.unknown())).min(1, 'a path has at least one relay'),
 });
-const fileSchema = z.strictObject({ descriptor: z.string().min(1) });
+const sharedKey = z.string('must be text; put it in quotes').min(1, 'must not be empty');
+const fileSchema = z.strictObject({
+  descriptor: z.string().min(1),
+  publicSharedKey: sharedKey.optional(),
+});
+const stockSchema = z.strictObject({
+  stock: z.strictObject({
+    name: relayName,
+    publicKey: octets(),
+    addresses: byFamily(addressOf),
+    pools: byFamily(poolOf).default({}),
+    overlayMtu: packetSize.default(DEFAULT_OVERLAY_MTU),
+    publicSharedKey: sharedKey,
+  }),
+});
 
 /**
- * Reads a path file (YAML or JSON): `relays:` lists the hops in order, entry first, each as `descriptor: FILE` or as the
- * descriptor itself.
+ * Reads a path file (YAML or JSON): `relays:` lists the hops in order, entry first, each as `descriptor: FILE` (and
+ * `publicSharedKey: TEXT`, if the relay wants one), as the descriptor itself, or, for a gateway that has none, as
+ * `stock: { name, publicKey, addresses, pools, overlayMtu, publicSharedKey }`, which nobody has signed.
  * @param readFile - the text of a descriptor file, by the name that the path gives it; what it throws is reported
  * @throws DescriptorError naming the file, the hop and the field
  */
@@ -19,19 +47,12 @@ export function parsePath(
   where: string,
   readFile: (name: string) => string,
   crypto: CryptoProvider,
-): readonly RelayDescriptor[] {
+): readonly PathRelay[] {
   const { relays } = validate(pathSchema, parseText(text, where), where);
   const hops = relays.map((entry, index) => {
     const here = `${where}: relays.${index}`;
-    if (!('descriptor' in entry)) return descriptorFrom(entry, crypto, here);
-    const { descriptor } = validate(fileSchema, entry, here);
-    let content: string;
-    try {
-      content = readFile(descriptor);
-    } catch (cause) {
-      throw new DescriptorError(`${here}: cannot read '${descriptor}': ${(cause as Error).message}`);
-    }
-    return parseDescriptor(content, crypto, descriptor);
+    if ('descriptor' in entry) return fromFile(entry, here, readFile, crypto);
+    return 'stock' in entry ? stockRelay(entry, here, crypto) : descriptorFrom(entry, crypto, here);
   });
   hops.forEach((hop, index) => {
     const first = hops.findIndex((other) => other.keyId === hop.keyId);
@@ -42,4 +63,31 @@ export function parsePath(
     }
   });
   return hops;
+}
+
+function fromFile(
+  entry: unknown,
+  here: string,
+  readFile: (name: string) => string,
+  crypto: CryptoProvider,
+): PathRelay {
+  const { descriptor, ...more } = validate(fileSchema, entry, here);
+  let content: string;
+  try {
+    content = readFile(descriptor);
+  } catch (cause) {
+    throw new DescriptorError(`${here}: cannot read '${descriptor}': ${(cause as Error).message}`);
+  }
+  return { ...parseDescriptor(content, crypto, descriptor), ...more };
+}
+
+function stockRelay(entry: unknown, here: string, crypto: CryptoProvider): PathRelay {
+  const { stock } = validate(stockSchema, entry, here);
+  if (crypto.signatures.algorithmOf(stock.publicKey) === undefined) {
+    throw new DescriptorError(
+      `${here}: stock.publicKey: not the SubjectPublicKeyInfo of an Ed25519 or P-256 key (DER in base64, as ` +
+        '"openssl pkey -pubout -outform DER" writes it)',
+    );
+  }
+  return { ...stock, keyId: keyId(stock.publicKey, crypto), exit: false };
 }

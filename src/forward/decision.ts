@@ -3,6 +3,7 @@ import { type IpHeader, IpProtocol, ipHeaderLength } from '../wire/ip.ts';
 import { type AddressKey, addressKey, keyOfAddress } from './address-key.ts';
 import { DropReason } from './drop-reason.ts';
 import { type ExitPolicy, exitPolicyAccepts } from './exit-policy.ts';
+import { ICMP } from './icmp.ts';
 import { isSpecialAddress } from './special-ranges.ts';
 
 /** Where a whole inner IP packet came from. */
@@ -130,6 +131,7 @@ function decideFromClient(
   if (inPools(table.peerPools, buffer, header, destination)) return drop(DropReason.PEER_POOL);
   if (isSpecialAddress(buffer, destination, family)) return drop(DropReason.PRIVATE_RANGE);
   if (table.exitPolicy === undefined) return drop(DropReason.NOT_AN_EXIT);
+  if (!leavesExits(header)) return drop(DropReason.UNSUPPORTED_PROTOCOL);
   return exitPolicyAccepts(table.exitPolicy, buffer, header) ? EXIT : drop(DropReason.EXIT_POLICY);
 }
 
@@ -174,6 +176,11 @@ function serviceOf(buffer: Uint8Array, header: IpHeader, portOffset: 0 | 2): Dec
   if (header.protocol !== IpProtocol.UDP) return undefined;
   const port = (buffer[header.payload + portOffset] << 8) | buffer[header.payload + portOffset + 1];
   return port === 500 || port === 4500 ? LOCAL_IKE : undefined;
+}
+
+/** Exits carry UDP, TCP and the family's ICMP. An IPv6 extension header is none of them: it would hide the ports. */
+function leavesExits({ family, protocol }: IpHeader): boolean {
+  return protocol === IpProtocol.UDP || protocol === IpProtocol.TCP || protocol === ICMP[family].protocol;
 }
 
 function hasPorts(header: IpHeader): boolean {

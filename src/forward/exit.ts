@@ -16,6 +16,8 @@ export interface Exit {
   send(packet: Packet, client: AddressKey): DropReason | undefined;
   /** Where answers go, addressed to the client; until it is set they are dropped. The packet is the handler's to keep. */
   onReturn(handler: ReturnHandler): void;
+  /** Why nothing leaves any more, though it was not closed; absent as long as it works. */
+  readonly problem?: string;
   /** Forgets a client: its address may be another's from now on. */
   releaseClient(client: AddressKey): void;
   /** Packets from outside that were dropped, by reason. */

@@ -6,7 +6,7 @@ import { type AddressKey, addressKey } from './address-key.ts';
 import { DropReason } from './drop-reason.ts';
 import { ICMP, icmpChecksumHolds, parseQuoted, type QuotedPacket, writeIcmpChecksum } from './icmp.ts';
 import { amendChecksum, amendUdpChecksum, normaliseHeader, replaceOctets, replaceU16 } from './rewrite.ts';
-import { type Mapping, type Session, SessionTable, type TimeoutClass } from './sessions.ts';
+import { isLowPort, type Mapping, type Session, SessionTable, type TimeoutClass } from './sessions.ts';
 
 /** An inbound packet that now carries a client's address, or the reason why it does not. */
 export type Inbound = { readonly client: AddressKey } | { readonly drop: DropReason };
@@ -43,6 +43,9 @@ const ECHO = {
   4: { protocol: ICMP[4].protocol, length: 8, source: 4, destination: 4, checksum: 2, pseudoHeader: false },
   6: { protocol: ICMP[6].protocol, length: 8, source: 4, destination: 4, checksum: 2, pseudoHeader: true },
 } as const;
+
+/** Random ports that are tried before a packet is dropped: it must not cost more the fewer are free. */
+const PORT_PROBES = 64;
 
 /** What has been seen of a TCP connection that a client opened: anything inbound, the end from either side. */
 const TcpSeen = { IN: 1, FIN_OUT: 2, FIN_IN: 4, RST: 8 } as const;
@@ -193,6 +196,7 @@ export class Napt {
     if (session !== undefined) return session;
     if (!this.#table.hasRoom(client)) return undefined;
     if (mapping === undefined) {
+      if (isLowPort(transport.protocol, port) && !this.#table.hasLowPort(client)) return undefined;
       const exitPort = this.#freePort(transport, port);
       if (exitPort === undefined) return undefined;
       const address = buffer.subarray(header.source, header.source + this.#exit.length);
@@ -201,15 +205,17 @@ export class Napt {
     return this.#table.open(mapping, key, openingTimeout(transport), now);
   }
 
-  /** The wanted port, or a random free one of the same range (RFC 4787 REQ-3: below 1024, or from 1024 on). */
+  /**
+   * The wanted port, or a random free one of the same range (RFC 4787 REQ-3: below 1024, or from 1024 on); undefined if
+   * none was found soon.
+   */
   #freePort(transport: Transport, wanted: number): number | undefined {
     const taken = (port: number) => this.#table.mappingAt(transport.protocol, port) !== undefined;
     if (!taken(wanted)) return wanted;
     const [low, high] = transport === UDP || transport === TCP ? portRange(wanted) : [0, 65_536];
-    const size = high - low;
-    const start = readU16(this.#random(2), 0);
-    for (let i = 0; i < size; i++) {
-      const port = low + ((start + i) % size);
+    const random = this.#random(2 * PORT_PROBES);
+    for (let i = 0; i < PORT_PROBES; i++) {
+      const port = low + (readU16(random, 2 * i) % (high - low));
       if (!taken(port)) return port;
     }
     return undefined;

@@ -6,6 +6,8 @@ import { ExitError } from './exit.ts';
 
 /** A table of nftables rules that lasts as long as this process at most, however that ends. */
 export interface NftTable {
+  /** Resolves when it is gone, `close` or not: the kernel applies its rules no longer. */
+  readonly gone: Promise<unknown>;
   close(): Promise<void>;
 }
 
@@ -20,7 +22,11 @@ const POLLS = 250;
  */
 export async function openNftTable(name: string, body: string, netns: number | undefined): Promise<NftTable> {
   const [program, ...args] = inNamespace(['nft', '-i'], netns);
-  const child = spawn(program, args, { env: programEnvironment(), stdio: ['pipe', 'ignore', 'pipe'] });
+  const child = spawn(program, args, {
+    env: programEnvironment(),
+    stdio: ['pipe', 'ignore', 'pipe'],
+    detached: true, // signals to our process group, such as Ctrl-C, are for us: we still need the table then
+  });
   let complaint = '';
   const ended = once(child, 'close').catch((error) => {
     complaint += spawnFailure('nft', error);
@@ -39,7 +45,7 @@ export async function openNftTable(name: string, body: string, netns: number | u
       () => true,
       () => false,
     );
-    if (there) return { close };
+    if (there) return { gone: ended, close };
     await new Promise((resolve) => setTimeout(resolve, POLL_INTERVAL));
   }
   await close();

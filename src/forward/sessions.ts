@@ -1,4 +1,5 @@
 import type { Millis } from '../link/clock.ts';
+import { IpProtocol } from '../wire/ip.ts';
 import type { AddressKey } from './address-key.ts';
 
 /** Idle times in milliseconds. Only a client's packets refresh them (RFC 4787 REQ-6). */
@@ -17,6 +18,8 @@ export type TimeoutClass = keyof typeof SESSION_TIMEOUT;
 
 export const MAX_SESSIONS_PER_CLIENT = 1024;
 export const MAX_SESSIONS = 65_536;
+/** Ports below 1024, of which there are few: one client leaves some to others. */
+export const MAX_LOW_PORTS_PER_CLIENT = 64;
 
 /** A client's sessions; `address` is what inbound packets are addressed to. */
 export interface NaptClient {
@@ -25,6 +28,8 @@ export interface NaptClient {
   /** By protocol and the client's port or query id. */
   readonly mappings: Map<number, Mapping>;
   sessions: number;
+  /** Mappings of ports (not query ids) below 1024. */
+  lowPorts: number;
 }
 
 /** <private address, private port> to <exit address, exit port> (K5), the same towards every host (RFC 4787 REQ-1). */
@@ -80,6 +85,10 @@ export class SessionTable {
     return this.#sessions < MAX_SESSIONS && sessions < MAX_SESSIONS_PER_CLIENT;
   }
 
+  hasLowPort(client: AddressKey): boolean {
+    return (this.#clients.get(client)?.lowPorts ?? 0) < MAX_LOW_PORTS_PER_CLIENT;
+  }
+
   /** A mapping without sessions; the caller opens one at once, having seen that there is room. */
   addMapping(
     protocol: number,
@@ -90,11 +99,12 @@ export class SessionTable {
   ): Mapping {
     let owner = this.#clients.get(client);
     if (owner === undefined) {
-      owner = { key: client, address: address.slice(), mappings: new Map(), sessions: 0 };
+      owner = { key: client, address: address.slice(), mappings: new Map(), sessions: 0, lowPorts: 0 };
       this.#clients.set(client, owner);
     }
     const mapping: Mapping = { client: owner, protocol, port, exitPort, sessions: new Map() };
     owner.mappings.set(portKey(protocol, port), mapping);
+    if (isLowPort(protocol, exitPort)) owner.lowPorts++;
     this.#byExitPort.set(portKey(protocol, exitPort), mapping);
     return mapping;
   }
@@ -153,9 +163,15 @@ export class SessionTable {
     this.#sessions--;
     if (mapping.sessions.size > 0) return;
     client.mappings.delete(portKey(mapping.protocol, mapping.port));
+    if (isLowPort(mapping.protocol, mapping.exitPort)) client.lowPorts--;
     this.#byExitPort.delete(portKey(mapping.protocol, mapping.exitPort));
     if (client.mappings.size === 0) this.#clients.delete(client.key);
   }
+}
+
+/** A query id is not a port. */
+export function isLowPort(protocol: number, port: number): boolean {
+  return port < 1024 && (protocol === IpProtocol.UDP || protocol === IpProtocol.TCP);
 }
 
 function portKey(protocol: number, port: number): number {

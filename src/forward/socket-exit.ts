@@ -1,4 +1,4 @@
-import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
+import { type BindOptions, createSocket, type RemoteInfo, type Socket } from 'node:dgram';
 import type { Clock, Millis } from '../link/clock.ts';
 import { allocatePacket, type Packet } from '../link/packet.ts';
 import type { Native } from '../native/native.ts';
@@ -38,8 +38,10 @@ export interface SocketExitEnvironment {
  * (endpoint-independent mapping, address-dependent filtering, as in `Napt`), and ICMP echo where net.ipv4.ping_group_range
  * allows it. TCP is refused.
  */
-export function openSocketExit(environment: SocketExitEnvironment): Exit {
-  return new SocketExit(environment);
+export async function openSocketExit(environment: SocketExitEnvironment): Promise<Exit> {
+  const { native, netns, clock } = environment;
+  const enter = enterNamespace(native, netns);
+  return new SocketExit(environment, enter, await HostAddresses.read(enter, netns, clock));
 }
 
 /** A client's address and port (or query id), and the socket that stands for them. */
@@ -58,8 +60,8 @@ interface Mapping {
 class SocketExit implements Exit {
   readonly kind = 'socket';
   readonly counters: Partial<Record<DropReason, number>> = {};
+  readonly #environment: SocketExitEnvironment;
   readonly #clock: Clock;
-  readonly #native: Native | undefined;
   readonly #enter: Enter;
   readonly #host: HostAddresses;
   readonly #mappings = new Map<string, Mapping>();
@@ -67,11 +69,11 @@ class SocketExit implements Exit {
   readonly #noPing = new Set<Family>();
   #handler: ReturnHandler | undefined;
 
-  constructor({ clock, native, netns }: SocketExitEnvironment) {
-    this.#clock = clock;
-    this.#native = native;
-    this.#enter = enterNamespace(native, netns);
-    this.#host = new HostAddresses(this.#enter, clock);
+  constructor(environment: SocketExitEnvironment, enter: Enter, host: HostAddresses) {
+    this.#environment = environment;
+    this.#clock = environment.clock;
+    this.#enter = enter;
+    this.#host = host;
   }
 
   send(packet: Packet, client: AddressKey): DropReason | undefined {
@@ -113,7 +115,12 @@ class SocketExit implements Exit {
       });
       socket.on('message', (message, remote) => this.#receiveUdp(key, message, remote));
       socket.on('error', () => this.#removeKey(key));
-      this.#enter(() => socket.bind({ port: 0, exclusive: true }));
+      try {
+        socket.bind(this.#udpBinding(header.family));
+      } catch {
+        socket.close();
+        return DropReason.NOT_SENT;
+      }
       return socket;
     });
     if (typeof mapping === 'string') return mapping;
@@ -122,12 +129,19 @@ class SocketExit implements Exit {
     return undefined;
   }
 
+  /** Any port; in another namespace on a socket of its own making, for dgram does not bind there (see `Native`). */
+  #udpBinding(family: Family): BindOptions {
+    const { native, netns } = this.#environment;
+    if (native === undefined || netns === undefined) return { port: 0, exclusive: true };
+    return { fd: this.#enter(() => native.openUdp(family === 4 ? '0.0.0.0' : '::', 0)) };
+  }
+
   #sendEcho(buffer: Uint8Array, header: IpHeader, client: AddressKey): DropReason | undefined {
     const { family } = header;
     if (header.end - header.payload < 8 || !icmpChecksumHolds(buffer, header)) return DropReason.MALFORMED;
     if (buffer[header.payload] !== ICMP[family].echoRequest) return DropReason.UNSUPPORTED_ICMP;
-    if (this.#native === undefined || this.#noPing.has(family)) return DropReason.ICMP_NOT_PERMITTED;
-    const native = this.#native;
+    const { native } = this.#environment;
+    if (native === undefined || this.#noPing.has(family)) return DropReason.ICMP_NOT_PERMITTED;
     const id = (buffer[header.payload + 4] << 8) | buffer[header.payload + 5];
     const key = mappingKey(header.protocol, client, id);
     const mapping = this.#mappingFor(buffer, header, client, id, () => {
@@ -136,7 +150,7 @@ class SocketExit implements Exit {
         fd = this.#enter(() => native.openPingSocket(family));
       } catch {
         this.#noPing.add(family);
-        return undefined;
+        return DropReason.ICMP_NOT_PERMITTED;
       }
       const socket = createSocket({ type: family === 4 ? 'udp4' : 'udp6', lookup: literalLookup });
       socket.on('message', (message, remote) => this.#receiveEcho(key, family, message, remote));
@@ -157,7 +171,7 @@ class SocketExit implements Exit {
     header: IpHeader,
     client: AddressKey,
     port: number,
-    open: () => Socket | undefined,
+    open: () => Socket | DropReason,
   ): Mapping | DropReason {
     const key = mappingKey(header.protocol, client, port);
     const timeout = header.protocol === IpProtocol.UDP ? SESSION_TIMEOUT.udp : SESSION_TIMEOUT.icmp;
@@ -168,7 +182,7 @@ class SocketExit implements Exit {
       if (sockets >= MAX_SOCKETS_PER_CLIENT || this.#mappings.size >= MAX_SOCKETS)
         return DropReason.NAPT_FULL;
       const socket = open();
-      if (socket === undefined) return DropReason.ICMP_NOT_PERMITTED;
+      if (typeof socket === 'string') return socket;
       const address = buffer.slice(header.source, header.source + (header.family === 4 ? 4 : 16));
       mapping = {
         key,

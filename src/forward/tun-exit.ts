@@ -38,6 +38,8 @@ export async function openTunExit(
   }
   const enter = enterNamespace(native, netns);
   for (const family of napts.keys()) requireForwarding(family, enter);
+  const host = await HostAddresses.read(enter, netns, clock);
+  requireForeign(exitAddresses, host);
   const tun = enter(() => native.openTun());
   try {
     await ip(['link', 'set', tun.name, 'mtu', String(environment.mtu), 'up'], { netns });
@@ -48,7 +50,18 @@ export async function openTunExit(
     tun.close();
     throw error;
   }
-  return new TunExit(tun, napts, new HostAddresses(enter, clock), clock);
+  return new TunExit(tun, napts, host, clock);
+}
+
+/** @throws ExitError if the kernel would deliver what comes to an exit address to the host itself */
+function requireForeign(exitAddresses: readonly Address[], host: HostAddresses): void {
+  for (const address of exitAddresses) {
+    if (!host.has(address)) continue;
+    throw new ExitError(
+      `the exit address ${address} is the host's own: remove it from its interface (ip address del), or choose an address ` +
+        'that is routed to this host and that no interface has',
+    );
+  }
 }
 
 class TunExit implements Exit {

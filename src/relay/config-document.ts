@@ -1,5 +1,6 @@
-import { isMap, isScalar, LineCounter, parseDocument } from 'yaml';
+import { isMap, isScalar } from 'yaml';
 import type { z } from 'zod';
+import { readYaml } from '../descriptor/document.ts';
 
 /** A configuration that is refused; the message names the file, the line, the key and what to do. */
 export class ConfigError extends Error {
@@ -25,11 +26,8 @@ export function parseConfig<T>(
   schema: z.ZodType<T>,
   examples: Readonly<Record<string, string>>,
 ): ConfigDocument<T> {
-  const lines = new LineCounter();
-  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
+  const { value, document, lines } = readYaml(text, where, (message) => new ConfigError(message));
   const lineAt = (offset: number) => `${where}: line ${lines.linePos(offset).line}`;
-  const [syntax] = document.errors;
-  if (syntax !== undefined) throw new ConfigError(`${lineAt(syntax.pos[0])}: ${syntax.message}`);
 
   const locate = (path: readonly PropertyKey[]): string => {
     const parent = document.getIn(path.slice(0, -1), true);
@@ -59,7 +57,7 @@ export function parseConfig<T>(
     return error(issue.path, `${missing ? 'is missing' : issue.message}${remedy}`).message;
   };
 
-  const result = schema.safeParse(document.toJS() ?? {});
+  const result = schema.safeParse(value ?? {});
   if (!result.success) throw new ConfigError(result.error.issues.map(complaint).join('\n'));
   return { value: result.data, error };
 }

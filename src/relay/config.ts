@@ -1,20 +1,21 @@
-import { readFileSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { z } from 'zod';
 import type { CryptoProvider, SigningKey } from '../crypto/provider.ts';
 import { EncryptionTransform } from '../crypto/transforms.ts';
 import { parseDescriptor, type RelayDescriptor, signDescriptor } from '../descriptor/descriptor.ts';
+import { addressOf, byFamily, packetSize, parsed, poolOf, relayName } from '../descriptor/fields.ts';
 import { checkDisjointPools, fixedRelaySet } from '../descriptor/relay-set.ts';
 import { maxInnerPacket } from '../esp/overhead.ts';
 import { DEFAULT_EXIT_POLICY, type ExitPolicy, parseExitPolicy } from '../forward/exit-policy.ts';
 import type { EspSuite } from '../link/sa-store.ts';
 import {
   type Address,
+  addressBytes,
   type Family,
-  familyOf,
-  type Prefix,
   parseAddress,
-  parsePrefix,
+  prefixContains,
+  prefixText,
 } from '../wire/address.ts';
 import { ConfigError, parseConfig } from './config-document.ts';
 import { decodeKeyFile } from './key-file.ts';
@@ -63,6 +64,7 @@ const OVERLAY_SUITE: EspSuite = {
 };
 
 const DEFAULT_MTU = 1500;
+const NEW_KEY = "; make one with 'ike-telescope keygen'";
 
 /** The keys of relay.yaml, each with an example. */
 const EXAMPLES = {
@@ -93,59 +95,21 @@ const EXAMPLES = {
   cookieThreshold: 'cookieThreshold: 100',
 } as const;
 
-function parsed<T>(parse: (text: string) => T) {
-  return z.string('must be text').transform((text, context) => {
-    try {
-      return parse(text);
-    } catch (error) {
-      context.addIssue({ code: 'custom', message: (error as Error).message });
-      return z.NEVER;
-    }
-  });
-}
-
-function addressOf(family: Family) {
-  return parsed((text): Address => {
-    const address = parseAddress(text);
-    if (familyOf(address) !== family) throw new RangeError(`'${text}' is not an IPv${family} address`);
-    return address;
-  });
-}
-
-function prefixOf(family: Family) {
-  return parsed((text): Prefix => {
-    const prefix = parsePrefix(text);
-    if (prefix.family !== family) throw new RangeError(`'${text}' is not an IPv${family} address block`);
-    return prefix;
-  });
-}
-
-const atLeastOne = (value: { ip4?: unknown; ip6?: unknown }) =>
-  value.ip4 !== undefined || value.ip6 !== undefined;
-const addresses = z
-  .strictObject({ ip4: addressOf(4).optional(), ip6: addressOf(6).optional() })
-  .refine(atLeastOne, 'needs ip4, ip6 or both');
 const port = z.int().min(1).max(65_535);
-const packetSize = z.int().min(576).max(65_535);
 const text = z.string('must be text; put it in quotes').min(1, 'must not be empty');
 
 const schema = z.strictObject({
-  name: text.regex(
-    /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/,
-    'must be 1 to 63 letters, digits, dots, hyphens or underscores',
-  ),
+  name: relayName,
   key: text,
-  address: addresses,
-  pool: z
-    .strictObject({ ip4: prefixOf(4).optional(), ip6: prefixOf(6).optional() })
-    .refine(atLeastOne, 'needs ip4, ip6 or both'),
+  address: byFamily(addressOf),
+  pool: byFamily(poolOf),
   dns: z.array(parsed(parseAddress)).max(8).default([]),
   peers: z.array(text).default([]),
   overlayMtu: packetSize.optional(),
   exit: z
     .strictObject({
       kind: z.enum(['napt', 'kernel', 'sockets'], 'must be napt, kernel or sockets'),
-      address: addresses.optional(),
+      address: byFamily(addressOf).optional(),
       policy: z.array(z.string('must be text')).min(1).max(64).optional(),
     })
     .optional(),
@@ -164,7 +128,11 @@ const schema = z.strictObject({
  * key and the remedy
  */
 export function loadRelayConfig(file: string, crypto: CryptoProvider): RelayConfig {
-  const read = (name: string) => readFileSync(resolve(dirname(file), name), 'utf8');
+  const read = (name: string, content: FileContent) => {
+    const path = resolve(dirname(file), name);
+    if (content === 'key') requirePrivate(path);
+    return readFileSync(path, 'utf8');
+  };
   let content: string;
   try {
     content = readFileSync(file, 'utf8');
@@ -174,6 +142,16 @@ export function loadRelayConfig(file: string, crypto: CryptoProvider): RelayConf
   return parseRelayConfig(content, file, read, crypto);
 }
 
+/** @throws ConfigError if the file of a private key is open to others than its owner */
+function requirePrivate(path: string): void {
+  const mode = statSync(path).mode & 0o777;
+  if ((mode & 0o077) === 0) return;
+  throw new ConfigError(`others than its owner may use it (mode ${mode.toString(8)}): chmod 600 ${path}`);
+}
+
+/** What a file that relay.yaml names holds. */
+type FileContent = 'key' | 'descriptor';
+
 /**
  * `loadRelayConfig` for a text.
  * @param where - the file's name, for error messages
@@ -182,7 +160,7 @@ export function loadRelayConfig(file: string, crypto: CryptoProvider): RelayConf
 export function parseRelayConfig(
   content: string,
   where: string,
-  read: (name: string) => string,
+  read: (name: string, content: FileContent) => string,
   crypto: CryptoProvider,
 ): RelayConfig {
   const document = parseConfig(content, where, schema, EXAMPLES);
@@ -190,20 +168,19 @@ export function parseRelayConfig(
   const readAt = <T>(
     path: readonly PropertyKey[],
     name: string,
-    remedy: string,
+    content: FileContent,
     parse: (text: string) => T,
   ): T => {
     try {
-      return parse(read(name));
+      return parse(read(name, content));
     } catch (cause) {
+      const remedy = content === 'key' && !(cause instanceof ConfigError) ? NEW_KEY : '';
       throw document.error(path, `'${name}': ${(cause as Error).message}${remedy}`);
     }
   };
-  const key = readAt(['key'], value.key, "; make one with 'ike-telescope keygen'", (pem) =>
-    decodeKeyFile(pem, crypto),
-  );
+  const key = readAt(['key'], value.key, 'key', (pem) => decodeKeyFile(pem, crypto));
   const peers = value.peers.map((name, index) =>
-    readAt(['peers', index], name, '', (descriptor) => parseDescriptor(descriptor, crypto, name)),
+    readAt(['peers', index], name, 'descriptor', (descriptor) => parseDescriptor(descriptor, crypto, name)),
   );
 
   const encapsulatedOnly = value.encapsulation === 'udp';
@@ -247,7 +224,7 @@ export function parseRelayConfig(
     key,
     dns: value.dns,
     peers,
-    exit: value.exit && exitOf(value.exit, document.error),
+    exit: value.exit && exitOf(value.exit, [own, ...peers], document.error),
     ikePort: value.ikePort,
     encapsulatedPort: value.encapsulatedPort,
     mtu: value.mtu,
@@ -261,6 +238,7 @@ export function parseRelayConfig(
 
 function exitOf(
   exit: NonNullable<z.infer<typeof schema>['exit']>,
+  relays: readonly RelayDescriptor[],
   error: (path: readonly PropertyKey[], message: string) => ConfigError,
 ): ExitConfig {
   const { kind, address = {}, policy = DEFAULT_EXIT_POLICY } = exit;
@@ -270,10 +248,40 @@ function exitOf(
       `a napt exit needs an address that the host itself does not use; write for example "${EXAMPLES['exit.address']}"`,
     );
   }
+  if (kind === 'napt') checkExitAddresses(address, relays, error);
   try {
     return { kind, addresses: address, policy: parseExitPolicy(policy, 'policy') };
   } catch (cause) {
     throw error(['exit', 'policy'], (cause as Error).message);
+  }
+}
+
+/** @param relays - our own descriptor first */
+function checkExitAddresses(
+  exitAddresses: ExitConfig['addresses'],
+  relays: readonly RelayDescriptor[],
+  error: (path: readonly PropertyKey[], message: string) => ConfigError,
+): void {
+  const [own] = relays;
+  for (const family of ['ip4', 'ip6'] as const) {
+    const address = exitAddresses[family];
+    if (address === undefined) continue;
+    const refuse = (problem: string) => error(['exit', 'address', family], `${address} ${problem}`);
+    if (own.pools[family] === undefined) {
+      throw refuse(`has no clients to leave from it: add pool.${family}, or leave it out`);
+    }
+    for (const { name, addresses, pools } of relays) {
+      if (addresses[family] === address) {
+        throw refuse(
+          `is the address of relay '${name}': have another one routed to this host, that no interface has, ` +
+            'or use kind: kernel',
+        );
+      }
+      const pool = pools[family];
+      if (pool !== undefined && prefixContains(pool, addressBytes(address))) {
+        throw refuse(`is in the pool of relay '${name}' (${prefixText(pool)}): choose a public address`);
+      }
+    }
   }
 }
 

@@ -5,6 +5,7 @@ import type { Packet } from '../link/packet.ts';
 import type { AssignedAddresses, Tunnel } from '../link/sa-store.ts';
 import { type IpHeader, parseIpHeader } from '../wire/ip.ts';
 import type { RelayConfig } from './config.ts';
+import { present } from './families.ts';
 import type { RelayLink } from './relay-link.ts';
 
 /** The overlay tunnel that a packet should leave through is down. */
@@ -19,7 +20,7 @@ export type Drops = Readonly<Record<string, number>>;
 /** Moves packets between clients, overlays, our own IKE and ESP, and the exit, as the forwarding decision says. */
 export class Forwarder {
   readonly #link: RelayLink;
-  readonly #exit: Exit | undefined;
+  #exit: Exit | undefined;
   readonly #table: ForwardingTable;
   readonly #clients = new Map<AddressKey, Tunnel>();
   readonly #tunnels = new Set<Tunnel>();
@@ -62,6 +63,19 @@ export class Forwarder {
         this.#exit?.releaseClient(key);
       }
     };
+  }
+
+  /** Why the exit has failed; undefined if it has not. */
+  get exitProblem(): string | undefined {
+    return this.#exit?.problem;
+  }
+
+  /** Nothing leaves from now on. */
+  async closeExit(): Promise<void> {
+    const exit = this.#exit;
+    this.#exit = undefined;
+    addTo(this.#drops, exit?.counters ?? {});
+    await exit?.close();
   }
 
   /** An overlay tunnel with a peer is up. @returns what to call when it is gone */
@@ -142,8 +156,4 @@ function dropsOf({ counters }: Tunnel): Readonly<Record<string, number>> {
 
 function addTo(sums: Record<string, number>, counts: Readonly<Record<string, number>>): void {
   for (const [name, count] of Object.entries(counts)) sums[name] = (sums[name] ?? 0) + count;
-}
-
-function present<T>({ ip4, ip6 }: { readonly ip4?: T; readonly ip6?: T }): readonly T[] {
-  return [ip4, ip6].filter((member) => member !== undefined);
 }

@@ -8,6 +8,7 @@ import { interfaceMtu } from '../transport/host-address.ts';
 import { HostLink } from '../transport/host-link.ts';
 import type { Address } from '../wire/address.ts';
 import type { RelayConfig } from './config.ts';
+import { present } from './families.ts';
 import type { HostLinks } from './relay-link.ts';
 
 /** The largest packet that reaches every client: the inner MTU that all telescopes share. */
@@ -53,9 +54,7 @@ export async function openExit(
     );
   }
   const tun = { native, clock, random, mtu: CLIENT_MTU };
-  return exit.kind === 'napt' ? openTunExit(both(exit.addresses), tun) : openKernelExit(both(own.pools), tun);
-}
-
-function both<T>({ ip4, ip6 }: { readonly ip4?: T; readonly ip6?: T }): readonly T[] {
-  return [ip4, ip6].filter((member) => member !== undefined);
+  return exit.kind === 'napt'
+    ? openTunExit(present(exit.addresses), tun)
+    : openKernelExit(present(own.pools), tun);
 }

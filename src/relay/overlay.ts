@@ -3,6 +3,7 @@ import type { RelayDescriptor } from '../descriptor/descriptor.ts';
 import type { IkeConnection } from '../endpoint/connection.ts';
 import type { Endpoint } from '../endpoint/endpoint.ts';
 import type { InitiatorConfig } from '../ike/config.ts';
+import { IkeError, LocalError } from '../ike/errors.ts';
 import { defaultChildProposals, defaultIkeProposals } from '../ike/proposal.ts';
 import type { Clock, Millis } from '../link/clock.ts';
 import { compareBytes } from '../wire/bytes.ts';
@@ -46,6 +47,7 @@ export class Overlay {
   #dialling: AbortController | undefined;
   #cancelDial: () => void = () => {};
   #failures = 0;
+  #problem: string | undefined;
   /** There has been an IKE SA with the peer since we started: INITIAL_CONTACT would be untrue (RFC 7296 2.4). */
   #contacted = false;
   #stopped = false;
@@ -64,6 +66,11 @@ export class Overlay {
     return this.#connections[0];
   }
 
+  /** Why there is none: how the last dial or the last IKE SA ended, without addresses and keys. */
+  get problem(): string | undefined {
+    return this.#problem;
+  }
+
   start(): void {
     this.#dialAfter(START_SPREAD * this.#uniform());
   }
@@ -80,8 +87,12 @@ export class Overlay {
     const { config, endpoint } = this.#options;
     const mismatch = overlayMismatch(config.own, this.peer, connection.child!.info.tunnel);
     // Not from within: the peer is still to be told of the Child SA.
-    if (mismatch !== undefined) queueMicrotask(() => void endpoint.closeConnection(connection));
-    else this.#add(connection);
+    if (mismatch === undefined) {
+      this.#add(connection);
+      return;
+    }
+    this.#problem = mismatch;
+    queueMicrotask(() => void endpoint.closeConnection(connection));
   }
 
   /** The peer has started anew: what it no longer knows of is closed (RFC 7296 2.4). */
@@ -92,6 +103,7 @@ export class Overlay {
   #add(connection: IkeConnection): void {
     this.#contacted = true;
     this.#failures = 0;
+    this.#problem = undefined;
     this.#cancelDial();
     const removeTunnel = this.#options.forwarder.addOverlay(this.peer.keyId, connection.child!.tunnel);
     // A relay dials only when it has none: an older IKE SA of the same initiator is dead.
@@ -102,8 +114,9 @@ export class Overlay {
     this.#route();
     this.#resolveReady();
     watchIdle(connection, this.#options.clock, () => IDLE * (0.8 + 0.4 * this.#uniform()));
-    void connection.closed.then(() => {
+    void connection.closed.then((ending) => {
       removeTunnel();
+      this.#problem = ending === undefined ? 'its IKE SA was deleted' : problemOf(ending);
       this.#remove(connection);
     });
   }
@@ -152,19 +165,25 @@ export class Overlay {
     const address = family === 4 ? this.peer.addresses.ip4 : this.peer.addresses.ip6;
     const dialling = new AbortController();
     this.#dialling = dialling;
+    let mismatch: string | undefined;
+    const initiator = this.#initiatorConfig(({ tsI, tsR }) => {
+      mismatch = overlayMismatch(config.own, this.peer, { local: tsI, remote: tsR });
+      return mismatch;
+    });
     try {
       const to = link.origin(address!, config.encapsulatedOnly);
-      const connection = await endpoint.connect(this.#initiatorConfig(), to, dialling.signal);
+      const connection = await endpoint.connect(initiator, to, dialling.signal);
       this.#dialling = undefined;
       this.#add(connection);
-    } catch {
+    } catch (error) {
       this.#dialling = undefined;
       this.#failures++;
+      this.#problem = mismatch ?? problemOf(error as Error);
       if (this.#connections.length === 0) this.#dialAfter(this.#wait());
     }
   }
 
-  #initiatorConfig(): InitiatorConfig {
+  #initiatorConfig(acceptChild: InitiatorConfig['acceptChild']): InitiatorConfig {
     const { config, crypto } = this.#options;
     const { local, remote } = overlaySelectors(config.own, this.peer);
     const contacted = () => this.#contacted;
@@ -176,7 +195,7 @@ export class Overlay {
       local: relayAuthentication(config, true),
       remote: { kind: 'signature', publicKey: this.peer.publicKey },
       child: { tsI: local, tsR: remote },
-      acceptChild: ({ tsI, tsR }) => overlayMismatch(config.own, this.peer, { local: tsI, remote: tsR }),
+      acceptChild,
       // As true when the message is made as when it is sent: the peer's dial may have come first.
       get initialContact() {
         return !contacted();
@@ -189,4 +208,9 @@ export class Overlay {
   #uniform(): number {
     return this.#options.crypto.random(1)[0] / 256;
   }
+}
+
+/** What IKE has to say of the peer names no address; what our sockets and backend say may, so only its kind is told. */
+function problemOf(error: Error): string {
+  return error instanceof IkeError && !(error instanceof LocalError) ? error.message : error.name;
 }

@@ -55,6 +55,8 @@ export interface RelayState {
   }[];
   readonly overlays: readonly {
     readonly peer: string;
+    /** Why the last dial failed or the last overlay ended, while it is down; no address or key is in it. */
+    readonly problem?: string;
     /** Absent while the overlay is down: our role in its IKE SA, and the SPIs of its Child SA. */
     readonly up?: {
       readonly role: 'initiator' | 'responder';
@@ -62,6 +64,8 @@ export interface RelayState {
       readonly spiOut: number;
     };
   }[];
+  /** Why nothing leaves any more, though this relay is an exit. */
+  readonly exitProblem?: string;
   /** Of clients and overlays together, half-open ones included. */
   readonly ikeSas: number;
   readonly drops: Drops;
@@ -74,7 +78,6 @@ export class Relay {
   readonly #options: RelayOptions;
   readonly #endpoint: Endpoint;
   readonly #forwarder: Forwarder;
-  readonly #exit: Exit | undefined;
   /** By key id. */
   readonly #overlays: ReadonlyMap<string, Overlay>;
   /** What to do when one is gone. */
@@ -85,7 +88,6 @@ export class Relay {
     const { config, crypto, clock } = options;
     this.#options = options;
     this.#endpoint = endpoint;
-    this.#exit = exit;
     this.#forwarder = new Forwarder(config, link, exit);
     this.#overlays = new Map(
       config.peers.map((peer) => {
@@ -124,6 +126,7 @@ export class Relay {
 
   state(): RelayState {
     const { peers } = this.#options.config;
+    const { exitProblem } = this.#forwarder;
     return {
       clients: [...this.#clients.keys()].flatMap(({ origin, child }) => {
         if (child === undefined) return [];
@@ -139,11 +142,14 @@ export class Relay {
           },
         ];
       }),
-      overlays: [...this.#overlays.values()].map(({ peer, connection }) => {
-        if (connection?.child === undefined) return { peer: peer.name };
+      overlays: [...this.#overlays.values()].map(({ peer, connection, problem }) => {
+        if (connection?.child === undefined) {
+          return { peer: peer.name, ...(problem !== undefined && { problem }) };
+        }
         const { spiIn, spiOut } = connection.child.info;
         return { peer: peer.name, up: { role: connection.role, spiIn, spiOut } };
       }),
+      ...(exitProblem !== undefined && { exitProblem }),
       ikeSas: this.#endpoint.size,
       drops: this.#forwarder.drops,
     };
@@ -158,12 +164,12 @@ export class Relay {
   async #close(): Promise<void> {
     this.#endpoint.stopListening();
     for (const overlay of this.#overlays.values()) overlay.stop();
+    await this.#forwarder.closeExit();
     // Clients first: the Deletes of those behind other relays travel through the overlays.
     await Promise.all(
       [...this.#clients.keys()].map((connection) => this.#endpoint.closeConnection(connection)),
     );
     await this.#endpoint.close();
-    await this.#exit?.close();
   }
 
   #start(): void {

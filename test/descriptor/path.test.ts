@@ -2,7 +2,8 @@ import { describe, expect, it } from 'vitest';
 import { parse, stringify } from 'yaml';
 import { DescriptorError } from '../../src/descriptor/document.ts';
 import { parsePath } from '../../src/descriptor/path.ts';
-import { crypto, signed, statement } from './relays.ts';
+import { parsePrefix } from '../../src/wire/address.ts';
+import { crypto, signed, signingKey, statement } from './relays.ts';
 
 const FILES: Readonly<Record<string, string>> = {
   'a.yaml': signed(1, statement('alpha', '192.0.2.1', '10.1.0.0/24')),
@@ -30,12 +31,75 @@ function refusal(text: string): string {
   throw new Error('accepted');
 }
 
+const gateway = {
+  name: 'gateway',
+  publicKey: Buffer.from(signingKey(9).publicKey).toString('base64'),
+  addresses: { ip4: '192.0.2.9' },
+  publicSharedKey: 'known to all',
+};
+const stock = (more: object) => stringify({ relays: [{ stock: { ...gateway, ...more } }] });
+
 describe('a path', () => {
   it('has its hops in order, from files and in place', () => {
     const inline = parse(FILES['b.yaml']) as object;
     const text = stringify({ relays: [{ descriptor: 'c.yaml' }, inline, { descriptor: 'a.yaml' }] });
     expect(read(text).map(({ name }) => name)).toEqual(['gamma', 'beta', 'alpha']);
     expect(read(JSON.stringify(parse(text))).length).toBe(3);
+  });
+
+  it('says which shared key a relay wants, beside its descriptor', () => {
+    const text = 'relays: [{descriptor: a.yaml, publicSharedKey: known to all}, {descriptor: b.yaml}]';
+    const [alpha, beta] = read(text);
+    expect(alpha).toMatchObject({ name: 'alpha', publicSharedKey: 'known to all' });
+    expect(beta).not.toHaveProperty('publicSharedKey');
+  });
+
+  it('may have a gateway in it that has no descriptor', () => {
+    const { publicKey } = signingKey(9);
+    const said = {
+      name: 'gateway',
+      addresses: { ip4: '192.0.2.9' },
+      publicSharedKey: 'known to all',
+      publicKey,
+    };
+    expect(read(stock({}))).toMatchObject([{ ...said, pools: {}, overlayMtu: 1446 }]);
+    const p256 = crypto.signatures.generate('ecdsa-p256-sha256').publicKey;
+    const more = {
+      publicKey: Buffer.from(p256).toString('base64'),
+      pools: { ip4: '10.9.0.0/16' },
+      overlayMtu: 1400,
+    };
+    expect(read(stock(more))).toMatchObject([
+      { ...said, publicKey: p256, pools: { ip4: parsePrefix('10.9.0.0/16') }, overlayMtu: 1400 },
+    ]);
+  });
+
+  it('has a gateway once, whatever it is called', () => {
+    const again = { stock: { ...gateway, name: 'again' } };
+    expect(refusal(stringify({ relays: [{ stock: gateway }, again] }))).toContain(
+      "relays.1: relay 'again' is already hop 1",
+    );
+  });
+
+  it.each([
+    ['no name', { name: undefined }, 'stock.name: '],
+    ['no shared key', { publicSharedKey: undefined }, 'stock.publicSharedKey: '],
+    ['an empty shared key', { publicSharedKey: '' }, 'stock.publicSharedKey: must not be empty'],
+    ['no address', { addresses: {} }, 'stock.addresses: needs ip4, ip6 or both'],
+    ['a pool that is not private', { pools: { ip4: '8.8.0.0/16' } }, 'stock.pools.ip4: '],
+    [
+      'a key that is none',
+      { publicKey: 'AAAA' },
+      'stock.publicKey: not the SubjectPublicKeyInfo of an Ed25519 or P-256',
+    ],
+    ['a signature', { signature: 'AAAA' }, 'stock: Unrecognized key: "signature"'],
+  ])('refuses a gateway with %s', (_name, more, message) => {
+    expect(refusal(stock(more))).toContain(`path.yaml: relays.0: ${message}`);
+  });
+
+  it('refuses a gateway with another field beside it', () => {
+    const text = stringify({ relays: [{ stock: gateway, descriptor: 'a.yaml' }] });
+    expect(refusal(text)).toContain('path.yaml: relays.0: Unrecognized key: "stock"');
   });
 
   it.each([
@@ -58,6 +122,11 @@ describe('a path', () => {
       'a relay twice',
       'relays: [{descriptor: a.yaml}, {descriptor: b.yaml}, {descriptor: a.yaml}]',
       "path.yaml: relays.2: relay 'alpha' is already hop 1",
+    ],
+    [
+      'a shared key that is a number',
+      'relays: [{descriptor: a.yaml, publicSharedKey: 1234}]',
+      'path.yaml: relays.0: publicSharedKey: must be text; put it in quotes',
     ],
     ['malformed YAML', 'relays:\n  - {descriptor: a.yaml\n', 'path.yaml: line '],
   ])('refuses %s', (_name, text, message) => {

@@ -58,8 +58,9 @@ function outcome(bytes: Uint8Array, from: PacketSource, table = exit): string {
   }
 }
 
-const esp = (source: string, destination: string) =>
-  ip({ source, destination, protocol: ESP, payload: new Uint8Array(24) });
+const transport = (protocol: number, source: string, destination: string) =>
+  ip({ source, destination, protocol, payload: new Uint8Array(24) });
+const esp = (source: string, destination: string) => transport(ESP, source, destination);
 const ports = (source: string, destination: string, sport: number, dport: number, more = {}) =>
   udp({ source, destination, sport, dport, ...more });
 const to = (destination: string, dport = 53, source = CLIENT) => ports(source, destination, 4000, dport);
@@ -115,6 +116,17 @@ describe('packets from a client', () => {
       tcp({ source: CLIENT, destination: WEB, sport: 5, dport: 25, flags: SYN }),
       DropReason.EXIT_POLICY,
     ],
+    ['GRE', transport(47, CLIENT, WEB), DropReason.UNSUPPORTED_PROTOCOL],
+    ['SCTP', transport(132, CLIENT, WEB), DropReason.UNSUPPORTED_PROTOCOL],
+    ['ESP to the Internet', esp(CLIENT, WEB), DropReason.UNSUPPORTED_PROTOCOL],
+    [
+      'an IPv6 extension header, which may hide a port that the policy rejects',
+      transport(60, CLIENT6, WEB6),
+      DropReason.UNSUPPORTED_PROTOCOL,
+    ],
+    ["the other family's ICMP", transport(58, CLIENT, WEB), DropReason.UNSUPPORTED_PROTOCOL],
+    ["the other family's ICMP over IPv6", transport(1, CLIENT6, WEB6), DropReason.UNSUPPORTED_PROTOCOL],
+    ['an echo request over IPv6', echo({ source: CLIENT6, destination: WEB6, id: 5 }), 'exit'],
     ['IPv4 options', ports(CLIENT, WEB, 5, 5, { options: true }), DropReason.IP_OPTIONS],
     [
       'a UDP header cut short',
@@ -139,10 +151,14 @@ describe('packets from a client', () => {
     '100.64.0.1',
     '100.127.255.255',
     '127.0.0.1',
+    '168.63.129.16',
     '169.254.169.254',
     '172.16.0.1',
     '172.31.255.254',
+    '192.0.0.8',
     '192.168.1.1',
+    '198.18.0.1',
+    '198.19.255.255',
     '224.0.0.251',
     '239.1.2.3',
     '240.0.0.1',
@@ -157,7 +173,10 @@ describe('packets from a client', () => {
     '::7f00:1',
     '::ffff:127.0.0.1',
     '::ffff:198.51.100.1',
+    '64:ff9b::a01:203',
     '64:ff9b:1::1',
+    '2001::1',
+    '2002:a00:1::1',
     'fc00::1',
     'fd12::1',
     'fe80::1',
@@ -172,6 +191,9 @@ describe('packets from a client', () => {
     '11.0.0.0',
     '100.63.255.255',
     '100.128.0.0',
+    '168.63.129.17',
+    '192.0.1.0',
+    '198.20.0.0',
     '172.15.0.1',
     '172.32.0.0',
     '223.255.255.255',

@@ -2,8 +2,13 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { keyOfAddress } from '../../src/forward/address-key.ts';
 import { DropReason } from '../../src/forward/drop-reason.ts';
-import type { Napt } from '../../src/forward/napt.ts';
-import { MAX_SESSIONS, MAX_SESSIONS_PER_CLIENT, SESSION_TIMEOUT } from '../../src/forward/sessions.ts';
+import { Napt } from '../../src/forward/napt.ts';
+import {
+  MAX_LOW_PORTS_PER_CLIENT,
+  MAX_SESSIONS,
+  MAX_SESSIONS_PER_CLIENT,
+  SESSION_TIMEOUT,
+} from '../../src/forward/sessions.ts';
 import { addressBytes } from '../../src/wire/address.ts';
 import { ACK, echo, FIN, icmp, ip, joined, packet, RST, type Spec, SYN, tcp, udp } from './packets.ts';
 import { back, D, E, EXIT, EXIT6, napt, out, received, S1, S2, sent } from './translation.ts';
@@ -342,14 +347,36 @@ describe('bounds', () => {
   it('runs out of ports without taking one that is in use', () => {
     const nat = napt();
     const ports = new Set<number>();
-    for (let client = 1; client <= 4; client++) {
-      for (let port = 1; port < 1024 && ports.size < 1023; port++) {
-        ports.add(sent(nat, query(`10.1.2.${client}`, D, port)).first);
-      }
+    for (let port = 1; port < 1024; port++) {
+      ports.add(sent(nat, query(`10.1.2.${port % 16}`, D, port)).first);
     }
     expect(ports.size).toBe(1023);
     expect(out(nat, query(S2, D, 80))).toBe(DropReason.NAPT_FULL);
     expect(sent(nat, query(S2, D, 1024)).first).toBe(1024);
+  });
+
+  it('tries some random ports, not every one', () => {
+    const nat = new Napt(EXIT, (length) => new Uint8Array(length)); // always port 1024
+    sent(nat, query(S1, D, 4000));
+    sent(nat, query(S1, D, 1024));
+    expect(out(nat, query(S2, D, 4000))).toBe(DropReason.NAPT_FULL);
+    expect(sent(nat, query(S2, D, 4001)).first).toBe(4001);
+  });
+
+  it('leaves ports below 1024 to other clients', () => {
+    const nat = napt();
+    const first = MAX_LOW_PORTS_PER_CLIENT;
+    for (let port = 1; port <= first; port++) {
+      sent(nat, query(S1, D, port));
+      sent(nat, echo({ source: S1, destination: D, id: port }));
+    }
+    expect(out(nat, query(S1, D, first + 1))).toBe(DropReason.NAPT_FULL);
+    sent(nat, query(S1, E, first));
+    sent(nat, query(S1, D, 1024));
+    sent(nat, echo({ source: S1, destination: D, id: first + 1 }));
+    sent(nat, query(S2, D, first + 1));
+    nat.expire(SESSION_TIMEOUT.udp);
+    sent(nat, query(S1, D, first + 1), SESSION_TIMEOUT.udp);
   });
 
   it('forgets a released client at once', () => {

@@ -1,5 +1,5 @@
 import { generateKeyPairSync } from 'node:crypto';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
@@ -45,6 +45,18 @@ const minimal = 'name: a\nkey: own.pem\naddress: { ip4: 192.0.2.1 }\npool: { ip4
 
 function parse(text: string) {
   return parseRelayConfig(text, 'relay.yaml', read, crypto);
+}
+
+/** A row of a table: a napt exit of relay a, whose peer is b. */
+function exitAddress(what: string, address: string, problem: string): [string, string, RegExp][] {
+  const escaped = problem.replace(/[.()]/g, '\\$&');
+  return [
+    [
+      `a napt exit with ${what}`,
+      `${minimal}peers: [b.yaml]\nexit: { kind: napt, address: { ip4: ${address} } }`,
+      new RegExp(`line 6: exit\\.address\\.ip4: ${address} ${escaped}`),
+    ],
+  ];
 }
 
 describe('relay.yaml', () => {
@@ -110,7 +122,7 @@ pool: { ip4: 10.1.0.0/16 }
     ],
     ['a missing pool', minimal.replace(/pool.*\n/, ''), /pool: is missing; write for example/],
     ['an empty file', '', /name: is missing/],
-    ['YAML that is not', 'name: [a', /^relay\.yaml: line 1: /],
+    ['YAML that is not', 'name: [a', /^relay\.yaml: line 1, column 9: /],
     ['a bad name', minimal.replace('name: a', 'name: "a b"'), /line 1: name: must be 1 to 63 letters/],
     [
       'an address that is none',
@@ -130,7 +142,7 @@ pool: { ip4: 10.1.0.0/16 }
     ['no address', minimal.replace('{ ip4: 192.0.2.1 }', '{}'), /address: needs ip4, ip6 or both/],
     [
       'a pool with our own address',
-      minimal.replace('10.1.0.0/16', '192.0.2.0/24'),
+      minimal.replace('192.0.2.1', '10.1.0.1'),
       /contains the relay's own address/,
     ],
     [
@@ -182,6 +194,33 @@ pool: { ip4: 10.1.0.0/16 }
       `${minimal}exit: { kind: napt }`,
       /exit: a napt exit needs an address that the host itself does not use/,
     ],
+    ...exitAddress('our own address', '192.0.2.1', "is the address of relay 'a': have another one routed"),
+    ...exitAddress("a peer's address", '192.0.2.2', "is the address of relay 'b'"),
+    ...exitAddress('an address of our pool', '10.1.0.9', "is in the pool of relay 'a' (10.1.0.0/16)"),
+    ...exitAddress("an address of a peer's pool", '10.2.0.9', "is in the pool of relay 'b' (10.2.0.0/16)"),
+    [
+      'a napt exit of a family without clients',
+      `${minimal}exit: { kind: napt, address: { ip6: "2001:db8::9" } }`,
+      /line 5: exit\.address\.ip6: 2001:db8::9 has no clients to leave from it: add pool\.ip6, or leave it out/,
+    ],
+    ...['8.0.0.0/16', '172.32.0.0/16', '10.0.0.0/7', '0.0.0.0/0'].map((block): [string, string, RegExp] => [
+      `a pool that is not private: ${block}`,
+      minimal.replace('10.1.0.0/16', block),
+      /line 4: pool\.ip4: '.*' is not a private block: choose one inside 10\.0\.0\.0\/8, .*write for example/,
+    ]),
+    [
+      'an IPv6 pool that is not private',
+      minimal.replace('ip4: 10.1.0.0/16', 'ip6: "2001:db8::/48"'),
+      /pool\.ip6: '2001:db8::\/48' is not a private block: choose one inside fc00::\/7/,
+    ],
+    [
+      'aliases that stand for too much',
+      `a: &a [x, x, x, x, x, x, x, x, x, x]\n${Array.from({ length: 9 }, (_, i) => {
+        const [from, to] = [String.fromCharCode(97 + i), String.fromCharCode(98 + i)];
+        return `${to}: &${to} [${Array(10).fill(`*${from}`).join(', ')}]\n`;
+      }).join('')}`,
+      /^relay\.yaml: Excessive alias count/,
+    ],
     [
       'an exit policy that is none',
       `${minimal}exit: { kind: sockets, policy: ["allow *"] }`,
@@ -209,11 +248,23 @@ describe('loadRelayConfig', () => {
   afterAll(() => rmSync(directory, { recursive: true }));
 
   it('reads files relative to the configuration', () => {
-    writeFileSync(join(directory, 'a.pem'), encodeKeyFile(key));
+    writeFileSync(join(directory, 'a.pem'), encodeKeyFile(key), { mode: 0o600 });
     writeFileSync(join(directory, 'b.yaml'), files['b.yaml']);
     const file = join(directory, 'relay.yaml');
     writeFileSync(file, relayYaml({ name: 'a', number: 1 }, ['b']));
     expect(loadRelayConfig(file, crypto).peers.map(({ name }) => name)).toEqual(['b']);
+  });
+
+  it.each([0o640, 0o604, 0o620])('refuses a key file of mode %o', (mode) => {
+    const [pem, file] = [join(directory, 'open.pem'), join(directory, 'open.yaml')];
+    writeFileSync(pem, encodeKeyFile(key));
+    chmodSync(pem, mode);
+    writeFileSync(file, minimal.replace('own.pem', 'open.pem'));
+    expect(() => loadRelayConfig(file, crypto)).toThrow(
+      `line 2: key: 'open.pem': others than its owner may use it (mode ${mode.toString(8)}): chmod 600 ${pem}`,
+    );
+    chmodSync(pem, 0o400);
+    expect(loadRelayConfig(file, crypto).own.name).toBe('a');
   });
 
   it('says which file it cannot read', () => {

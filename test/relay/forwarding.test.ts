@@ -32,6 +32,7 @@ class FakeExit implements Exit {
   readonly sent: { readonly bytes: Uint8Array; readonly client: AddressKey }[] = [];
   readonly released: AddressKey[] = [];
   closed = false;
+  problem: string | undefined;
   #handler: ReturnHandler = () => {};
 
   send(packet: Packet, client: AddressKey): undefined {
@@ -249,6 +250,32 @@ function reached(relays: RelayNetwork, address: string): boolean {
     relays.network.eavesdropper('a', other).some(({ bytes }) => view(bytes).destination === address),
   );
 }
+
+describe('an exit', () => {
+  it('is closed first when its relay is, and gets no packet any more', async () => {
+    const { relays, exit, opened } = await telescope();
+    const b = relays.relay('b');
+    let clients = 0;
+    exit.close = async () => {
+      clients = b.state().clients.length;
+    };
+    const packet = udp({ source: opened.assigned.ip4!, destination: '198.51.100.80', sport: 1, dport: 2 });
+    opened.tunnel.send([packetFrom(packet)]);
+    await relays.clock.advance(100);
+    const closing = b.close();
+    opened.tunnel.send([packetFrom(packet)]);
+    await relays.clock.until(closing);
+    expect(clients).toBe(1);
+    expect(exit.sent).toHaveLength(1);
+  });
+
+  it('says in the state what is wrong with it', async () => {
+    const { relays, exit } = await telescope();
+    expect(relays.relay('b').state()).not.toHaveProperty('exitProblem');
+    exit.problem = 'its table is gone';
+    expect(relays.relay('b').state().exitProblem).toBe('its table is gone');
+  });
+});
 
 describe('the forwarder', () => {
   const [a] = relayConfigs(THREE).values();

@@ -70,6 +70,46 @@ function recordingBackend(policies: TunnelPolicy[]): BackendFactory {
 
 type Ask = (own: TrafficSelector[], peer: TrafficSelector[]) => [TrafficSelector[], TrafficSelector[]];
 
+/** Why `name` says that its overlay to `peer` is down. */
+function problem(relays: RelayNetwork, name: string, peer: string): string | undefined {
+  return relays
+    .relay(name)
+    .state()
+    .overlays.find((entry) => entry.peer === peer)?.problem;
+}
+
+describe('an overlay that is down', () => {
+  it('says why, by what IKE says: no answer, a refusal, a Delete', async () => {
+    const relays = new RelayNetwork([...PAIR, { name: 'stranger', number: 3, peers: ['a'] }]);
+    await relays.start('stranger');
+    expect(problem(relays, 'stranger', 'a')).toBeUndefined();
+    await relays.clock.advance(12_000);
+    expect(problem(relays, 'stranger', 'a')).toMatch(/^the peer did not answer IKE_SA_INIT/);
+    for (const name of ['a', 'b']) await relays.start(name);
+    await relays.clock.advance(60_000);
+    expect(problem(relays, 'stranger', 'a')).toBe('the peer refused IKE_AUTH: AUTHENTICATION_FAILED');
+    expect(overlay(relays, 'a', 'b')).toBeDefined();
+    expect(problem(relays, 'a', 'b')).toBeUndefined();
+    await relays.clock.until(relays.relay('b').close());
+    expect(problem(relays, 'a', 'b')).toBe('its IKE SA was deleted');
+  });
+
+  it('tells only the kind of what a backend said, which may name an address', async () => {
+    const relays = new RelayNetwork(PAIR);
+    const backend: BackendFactory = (...wiring) => ({
+      ...userSpaceBackend(crypto)(...wiring),
+      apply: () => {
+        throw new TypeError('no route to 192.0.2.2');
+      },
+    });
+    await relays.start('b');
+    await relays.start('a', { backend });
+    await relays.clock.advance(2_000);
+    expect(overlay(relays, 'a', 'b')).toBeUndefined();
+    expect(problem(relays, 'a', 'b')).toBe('LocalError');
+  });
+});
+
 describe('an overlay between two relays', () => {
   it('comes up, with the same SPIs at both ends', async () => {
     const relays = new RelayNetwork(PAIR);
@@ -300,6 +340,8 @@ describe('relays that do not agree on their pools', () => {
       expect([overlay(relays, 'a', 'b'), overlay(relays, 'b', 'a')]).toEqual([undefined, undefined]);
     }
     expect(dialled(relays.network.eavesdropper('a', 'b'))).toEqual(new Set(['a', 'b']));
+    expect(problem(relays, 'a', 'b')).toMatch(/^relay 'b' and this one do not agree|TS_UNACCEPTABLE/);
+    expect(problem(relays, 'b', 'a')).toMatch(/^relay 'a' and this one do not agree|TS_UNACCEPTABLE/);
   });
 
   it.each<[string, Ask]>([
