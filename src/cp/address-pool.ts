@@ -7,11 +7,8 @@ import {
   type Prefix,
   prefixContains,
 } from '../wire/address.ts';
-import { hex } from '../wire/bytes.ts';
+import { hex, type RandomSource } from '../wire/bytes.ts';
 import type { AddressAssigner, AddressRequest } from './assigner.ts';
-
-/** Gives `length` octets from a cryptographically secure source. */
-type RandomSource = (length: number) => Uint8Array;
 
 /** What a pool gives out. */
 export interface AddressPoolOptions {

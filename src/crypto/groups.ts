@@ -1,7 +1,4 @@
-import { compareBytes, concat, fromHex } from '../wire/bytes.ts';
-
-/** Gives `length` octets; a provider's is cryptographically secure unless a test says otherwise. */
-export type RandomSource = (length: number) => Uint8Array;
+import { compareBytes, concat, fromHex, type RandomSource } from '../wire/bytes.ts';
 
 /** The 2048-bit MODP prime, big-endian (RFC 3526 3). The generator is 2. */
 export const MODP_2048_PRIME = fromHex(`

@@ -1,4 +1,5 @@
-import { drawModpExponent, drawP256Scalar, isModpValue, type RandomSource } from './groups.ts';
+import type { RandomSource } from '../wire/bytes.ts';
+import { drawModpExponent, drawP256Scalar, isModpValue } from './groups.ts';
 import { InvalidKeyExchange, type KeyExchange, UnsupportedAlgorithm } from './provider.ts';
 import { KeyExchangeMethod, zero } from './transforms.ts';
 

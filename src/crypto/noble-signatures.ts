@@ -1,7 +1,6 @@
 import { ed25519 } from '@noble/curves/ed25519.js';
 import { p256 } from '@noble/curves/nist.js';
-import { concat } from '../wire/bytes.ts';
-import type { RandomSource } from './groups.ts';
+import { concat, type RandomSource } from '../wire/bytes.ts';
 import type { SignatureAlgorithm, Signatures, SigningKey } from './provider.ts';
 import { drawSigningSecret, expectSigningSecret } from './signing-secret.ts';
 import { algorithmOfSpki, decodeSpki, encodeSpki } from './spki.ts';

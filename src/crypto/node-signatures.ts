@@ -1,6 +1,5 @@
 import { createPrivateKey, type KeyObject, sign, verify } from 'node:crypto';
-import { concat, fromHex } from '../wire/bytes.ts';
-import type { RandomSource } from './groups.ts';
+import { concat, fromHex, type RandomSource } from '../wire/bytes.ts';
 import { type Curve, publicKeyFrom, publicValueOf } from './node-public-key.ts';
 import type { SignatureAlgorithm, Signatures, SigningKey } from './provider.ts';
 import { drawSigningSecret, expectSigningSecret } from './signing-secret.ts';

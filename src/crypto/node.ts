@@ -1,5 +1,5 @@
 import { createHash, createHmac, createSecretKey, randomFillSync } from 'node:crypto';
-import type { RandomSource } from './groups.ts';
+import type { RandomSource } from '../wire/bytes.ts';
 import { startKeyExchange } from './key-exchange.ts';
 import { nodeGroups } from './node-key-exchange.ts';
 import { nodeProtector } from './node-protector.ts';

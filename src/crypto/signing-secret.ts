@@ -1,4 +1,5 @@
-import { drawP256Scalar, isP256Scalar, type RandomSource } from './groups.ts';
+import type { RandomSource } from '../wire/bytes.ts';
+import { drawP256Scalar, isP256Scalar } from './groups.ts';
 import type { SignatureAlgorithm } from './provider.ts';
 
 /** A fresh secret: an Ed25519 seed or a P-256 scalar, 32 octets. */

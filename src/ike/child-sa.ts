@@ -14,15 +14,23 @@ export interface ChildSa {
   readonly spiIn: number;
   readonly spiOut: number;
   readonly suite: EspSuite;
-  readonly path: Origin;
+  /** Where the peer is. */
+  path: Origin;
   readonly assigned?: AssignedAddresses;
   /** We have sent, or are about to send, a Delete for it (RFC 7296 1.4.1). */
   deleting: boolean;
 }
 
-/** What both ends have agreed on. */
+/** An SPI of ours that is taken, but not yet that of a Child SA. */
+export interface Reservation {
+  readonly spi: number;
+  readonly path: Origin;
+  /** The tunnel whose inbound SA is being installed with it. */
+  tunnelId?: string;
+}
+
+/** What both ends have agreed on besides. */
 export interface ChildAgreement {
-  readonly spiIn: number;
   readonly spiOut: number;
   readonly suite: EspSuite;
   readonly tsI: readonly TrafficSelector[];
@@ -46,16 +54,16 @@ export function decodeSpi(bytes: Uint8Array): number {
  */
 export function* withReservedSpi<R>(
   sa: SaContext,
-  body: (spi: number, path: Origin) => Procedure<R>,
+  body: (reserved: Reservation) => Procedure<R>,
 ): Procedure<R> {
   const path = sa.origin;
   const result = yield* operation({ kind: 'reserve', path });
   if (!result.ok) throw new LocalError(`no SPI for the Child SA: ${result.error}`);
-  const { spi } = result;
+  const reserved: Reservation = { spi: result.spi, path };
   try {
-    return yield* body(spi, path);
+    return yield* body(reserved);
   } finally {
-    if (!sa.children.has(spi)) sa.submit({ kind: 'remove', direction: 'inbound', spi, path });
+    if (!sa.children.has(reserved.spi)) sa.submit({ kind: 'remove', direction: 'inbound', ...reserved });
   }
 }
 
@@ -66,9 +74,10 @@ export function* withReservedSpi<R>(
  */
 export function* installChild(
   sa: SaContext,
-  path: Origin,
-  { spiIn, spiOut, suite, tsI, tsR, assigned }: ChildAgreement,
+  reserved: Reservation,
+  { spiOut, suite, tsI, tsR, assigned }: ChildAgreement,
 ): Procedure<void> {
+  const { spi: spiIn, path } = reserved;
   const { suite: ike, keys, ...nonces } = sa.negotiated!;
   const { initiatorToResponder, responderToInitiator } = deriveChildKeys(
     sa.crypto,
@@ -101,6 +110,7 @@ export function* installChild(
     deleting: false,
     ...(assigned !== undefined && { assigned }),
   };
+  reserved.tunnelId = tunnel.id;
   let installed = false;
   try {
     const first = yield* operation({ kind: 'inbound', sa: inbound });
@@ -109,7 +119,7 @@ export function* installChild(
     if (!second.ok) throw new LocalError(`the outbound SA cannot be installed: ${second.error}`);
     installed = true;
   } finally {
-    if (!installed) sa.submit({ kind: 'remove', direction: 'outbound', spi: spiOut, path });
+    if (!installed) removeSa(sa, child, 'outbound');
   }
   sa.children.set(spiIn, child);
   sa.emit({
@@ -126,7 +136,26 @@ export function removeChild(sa: SaContext, child: ChildSa): void {
 }
 
 /** Removes what there is of it from the backend. */
-export function removeSas(sa: SaContext, { spiIn, spiOut, path }: ChildSa): void {
-  sa.submit({ kind: 'remove', direction: 'outbound', spi: spiOut, path });
-  sa.submit({ kind: 'remove', direction: 'inbound', spi: spiIn, path });
+export function removeSas(sa: SaContext, child: ChildSa): void {
+  removeSa(sa, child, 'outbound');
+  removeSa(sa, child, 'inbound');
+}
+
+/** Removes one direction of it from the backend. */
+export function removeSa(sa: SaContext, child: ChildSa, direction: 'inbound' | 'outbound'): void {
+  const { spiIn, spiOut, path, tunnel } = child;
+  const spi = direction === 'inbound' ? spiIn : spiOut;
+  sa.submit({ kind: 'remove', direction, spi, path, tunnelId: tunnel.id });
+}
+
+/** RFC 7296 2.23: like the IKE SA itself, its encapsulated ESP follows a peer whose address a NAT has changed. */
+export function followPeer(sa: SaContext): void {
+  const { origin } = sa;
+  for (const child of sa.children.values()) {
+    const { path, spiOut, tunnel } = child;
+    if (!path.encapsulated || !origin.encapsulated) continue;
+    if (path.address === origin.address && path.port === origin.port) continue;
+    child.path = origin;
+    sa.submit({ kind: 'move', spi: spiOut, tunnelId: tunnel.id, path: origin });
+  }
 }

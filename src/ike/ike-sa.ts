@@ -2,14 +2,15 @@ import type { Millis } from '../link/clock.ts';
 import type { Origin } from '../link/link.ts';
 import type { SaOperation, SaResult } from '../link/sa-store.ts';
 import { hex } from '../wire/bytes.ts';
-import { removeSas } from './child-sa.ts';
+import { followPeer, removeSas } from './child-sa.ts';
 import type { InitiatorConfig, ResponderConfig } from './config.ts';
 import { ExchangeType, NotifyType, nameOf } from './constants.ts';
 import { type IkeError, ikeErrorOf, NoAnswerError, ProtocolError, RefusedError } from './errors.ts';
 import type { IkeHeader } from './header.ts';
 import { decodePlain, peekHeader } from './message.ts';
-import type { IkeEvent, Output } from './output.ts';
-import { notify, type Payload, PayloadType } from './payload/index.ts';
+import { Outbox } from './outbox.ts';
+import type { Output } from './output.ts';
+import { notify, type Payload } from './payload/index.ts';
 import { type Effect, type Message, type Outcome, type Procedure, Run } from './procedure.ts';
 import type { Answer } from './procedures/answer.ts';
 import { answerCreateChild } from './procedures/create-child.ts';
@@ -19,6 +20,7 @@ import { answerIkeSaInit, initiateIkeSaInit } from './procedures/ike-sa-init.ts'
 import { answerInformational } from './procedures/informational.ts';
 import { checkLiveness } from './procedures/liveness.ts';
 import { headerFields, newContext, type Role, type SaContext } from './sa-context.ts';
+import { refusalHint } from './spi-hint.ts';
 import { Deadlines } from './timers.ts';
 import { IncomingWindow, OutgoingWindow } from './window.ts';
 
@@ -27,6 +29,11 @@ import { IncomingWindow, OutgoingWindow } from './window.ts';
  * for the peer's own answer to overtake a forged one, short enough for people to wait for (RFC 7296 2.21.1).
  */
 const HINT_GRACE: Millis = 2_000;
+/**
+ * How long we wait for the answer to our last request: it can only tell us that the peer has heard it (RFC 7296 1.4.1). Also
+ * the longest that `close` of an established IKE SA takes.
+ */
+const FAREWELL_PATIENCE: Millis = 2_000;
 /** The least time between two liveness checks that unauthenticated messages cause (RFC 7296 2.4, 2.21.4). */
 const HINTED_LIVENESS_INTERVAL: Millis = 10_000;
 
@@ -51,19 +58,20 @@ export class IkeSa {
   readonly #sa: SaContext;
   readonly #config: SaConfig;
   readonly #outgoing: OutgoingWindow;
-  readonly #incoming = new IncomingWindow();
-  readonly #deadlines = new Deadlines<'half-open' | 'childless' | 'hint'>();
-  readonly #outputs: Output[] = [];
+  readonly #incoming: IncomingWindow;
+  readonly #deadlines = new Deadlines<'half-open' | 'childless' | 'hint' | 'farewell'>();
+  readonly #outbox = new Outbox();
   readonly #operations = new Map<number, { readonly run: Waiting; readonly operation: SaOperation }>();
   readonly #jobs: Job[] = [];
   readonly #answer: (message: Message) => Procedure<Answer>;
   #initiating: Run<unknown> | undefined;
   #answering: Run<Answer> | undefined;
-  #operationId = 0;
   #exchanges = 0;
   #hint: IkeError | undefined;
   #hintedLivenessAt: Millis = Number.NEGATIVE_INFINITY;
   #closing = false;
+  /** Why it is being closed, unless that was asked for. */
+  #reason: IkeError | undefined;
   #closed = false;
   #now: Millis;
 
@@ -103,11 +111,12 @@ export class IkeSa {
     this.localSpi = hex(localSpi);
     this.#config = config;
     this.#outgoing = new OutgoingWindow(config.retransmission);
+    this.#incoming = new IncomingWindow(crypto);
     this.#answer = answer;
     this.#now = now;
     this.#sa = newContext(role, crypto, localSpi, origin, {
-      emit: (event) => this.#emit(event),
-      submit: (operation) => this.#submit(operation),
+      emit: (event) => this.#outbox.emit(event),
+      submit: (operation) => void this.#outbox.submit(operation),
     });
   }
 
@@ -140,7 +149,7 @@ export class IkeSa {
 
   /** The next thing to be done; undefined when there is nothing left. */
   poll(): Output | undefined {
-    return this.#outputs.shift();
+    return this.#outbox.take();
   }
 
   /** Takes any datagram; whatever is not the peer's, or not the one that is due, changes nothing. */
@@ -173,11 +182,13 @@ export class IkeSa {
     for (let due = this.#deadlines.takeDue(now); due !== undefined; due = this.#deadlines.takeDue(now)) {
       if (due === 'half-open') this.#terminate(new NoAnswerError('the initiator did not complete IKE_AUTH'));
       else if (due === 'childless') this.#startClosing();
-      else this.#initiating?.fail(this.#hint!);
+      else if (due === 'hint') this.#initiating?.fail(this.#hint!);
+      else this.#initiating?.fail(new NoAnswerError('the peer did not answer when it was told of the end'));
     }
     const { outstanding } = this.#outgoing;
     if (outstanding !== undefined && outstanding.timer.deadline <= now && !this.#closed) {
-      if (outstanding.timer.expire(now) === 'resend') this.#transmit(outstanding.message, this.#sa.origin);
+      if (outstanding.timer.expire(now) === 'resend')
+        this.#outbox.transmit(outstanding.message, this.#sa.origin);
       else this.#initiating?.fail(this.#hint ?? noAnswer(outstanding.exchangeType, outstanding.timer.sends));
     }
     this.#settleDown();
@@ -192,7 +203,7 @@ export class IkeSa {
     const { run, operation } = entry;
     if (!run.ended) run.resume(result);
     else if (operation.kind === 'reserve' && result.ok) {
-      this.#submit({ kind: 'remove', direction: 'inbound', spi: result.spi, path: operation.path });
+      this.#outbox.submit({ kind: 'remove', direction: 'inbound', spi: result.spi, path: operation.path });
     }
     this.#settleDown();
   }
@@ -206,7 +217,10 @@ export class IkeSa {
     this.#settleDown();
   }
 
-  /** Deletes the IKE SA: closed when the peer has answered or the schedule is exhausted, without an error in either case. */
+  /**
+   * Deletes the IKE SA, once IKE_AUTH is over: closed when the peer has answered or has had the time to, without an error in
+   * either case.
+   */
   close(now: Millis): void {
     this.#now = now;
     this.#startClosing();
@@ -226,16 +240,11 @@ export class IkeSa {
     this.#settleDown();
   }
 
-  /** An unprotected message says that the peer does not know this IKE SA or a Child SA of it: only a hint (RFC 7296 2.4). */
+  /** An unprotected message says that the peer does not know a Child SA: only a hint (RFC 7296 2.4). */
   hint(now: Millis): void {
-    this.#now = now;
-    if (this.established) {
-      if (now - this.#hintedLivenessAt < HINTED_LIVENESS_INTERVAL) return;
-      this.#hintedLivenessAt = now;
-      this.checkLiveness(now);
-    } else if (this.role === 'initiator' && this.#sa.negotiated !== undefined && !this.#closed) {
-      this.#takeHint(new RefusedError(NotifyType.INVALID_IKE_SPI, 'IKE_AUTH'));
-    }
+    if (!this.established || now - this.#hintedLivenessAt < HINTED_LIVENESS_INTERVAL) return;
+    this.#hintedLivenessAt = now;
+    this.checkLiveness(now);
   }
 
   #respondToInit(config: ResponderConfig, request: Uint8Array, origin: Origin): void {
@@ -247,7 +256,7 @@ export class IkeSa {
       const { response, refused } = answerIkeSaInit(this.#sa, config, { header, payloads, bytes: request });
       this.#incoming.accept(request);
       this.#incoming.answer(response);
-      this.#transmit(response, origin);
+      this.#outbox.transmit(response, origin);
       if (refused !== undefined) this.#terminate(refused);
     } catch (error) {
       this.#terminate(ikeErrorOf(error));
@@ -256,22 +265,25 @@ export class IkeSa {
 
   #receiveResponse(header: IkeHeader, bytes: Uint8Array, origin: Origin): void {
     const { outstanding } = this.#outgoing;
-    const { negotiated } = this.#sa;
-    const isDue =
-      outstanding !== undefined &&
-      header.messageId === this.#outgoing.messageId &&
-      header.exchangeType === outstanding.exchangeType;
+    const { negotiated, established } = this.#sa;
+    if (
+      outstanding === undefined ||
+      header.messageId !== this.#outgoing.messageId ||
+      header.exchangeType !== outstanding.exchangeType
+    ) {
+      return;
+    }
     if (negotiated === undefined) {
       const decoded = decodePlain(bytes);
-      if (!isDue || decoded.kind !== 'ok') return;
+      if (decoded.kind !== 'ok') return;
       this.#initiating?.resume({ header, payloads: decoded.payloads, bytes });
       return;
     }
-    if (isUnprotected(header)) {
-      if (header.exchangeType !== ExchangeType.IKE_SA_INIT) this.hint(this.#now);
+    const refusal = established ? undefined : refusalHint(bytes);
+    if (refusal !== undefined) {
+      this.#takeHint(new RefusedError(refusal, nameOf(ExchangeType, header.exchangeType)));
       return;
     }
-    if (!isDue) return;
     const decoded = negotiated.protection.decode(bytes);
     if (decoded.kind !== 'ok' && decoded.kind !== 'protected-error') return;
     this.#completeExchange();
@@ -283,7 +295,7 @@ export class IkeSa {
   #receiveRequest(header: IkeHeader, bytes: Uint8Array, origin: Origin): void {
     const arrival = this.#incoming.classify(header.messageId, bytes);
     if (arrival.kind === 'repeated' && arrival.response !== undefined)
-      this.#transmit(arrival.response, origin);
+      this.#outbox.transmit(arrival.response, origin);
     const { negotiated } = this.#sa;
     if (arrival.kind !== 'new' || negotiated === undefined || !this.#isWelcome(header.exchangeType)) return;
     const decoded = negotiated.protection.decode(bytes);
@@ -331,11 +343,11 @@ export class IkeSa {
   #respond(header: IkeHeader, origin: Origin, { payloads, end }: Answer): void {
     const response = this.#encode(header.exchangeType, header.messageId, true, payloads);
     this.#incoming.answer(response);
-    this.#transmit(response, origin);
+    this.#outbox.transmit(response, origin);
     if (end !== undefined) this.#terminate(end.error);
   }
 
-  #startClosing(): void {
+  #startClosing(reason?: IkeError): void {
     if (this.#closed || this.#closing) return;
     // The initiator's IKE_AUTH request may already have made an IKE SA at the peer; anything earlier has not.
     if (!this.#sa.established && (this.role === 'responder' || this.#sa.negotiated === undefined)) {
@@ -343,12 +355,19 @@ export class IkeSa {
       return;
     }
     this.#closing = true;
-    if (this.#sa.established) this.#jobs.length = 0;
+    this.#reason = reason;
+    if (this.#sa.established) {
+      this.#jobs.length = 0;
+      this.#deadlines.start('farewell', this.#now + FAREWELL_PATIENCE);
+    }
     this.#jobs.push(deleteIkeSa);
   }
 
   /** What every method ends with: starts the next exchange of ours, and keeps the deadlines up to date. */
   #settleDown(): void {
+    // Its one Child SA is all that we make an IKE SA for.
+    const isIdle = this.role === 'initiator' && this.#initiating === undefined;
+    if (isIdle && this.#sa.childCount > 0 && this.#isChildless()) this.#startClosing(this.#sa.childLoss);
     for (let job = this.#nextJob(); job !== undefined; job = this.#nextJob()) {
       this.#initiating = new Run<unknown>(
         job(),
@@ -359,9 +378,12 @@ export class IkeSa {
     }
     if (this.#sa.established) this.#deadlines.clear('half-open');
     const timeout = this.#sa.profile?.childlessTimeout;
-    const isChildless = this.#sa.children.size === 0 && this.#answering === undefined && !this.#closing;
-    if (timeout !== undefined && isChildless) this.#deadlines.start('childless', this.#now + timeout);
+    if (timeout !== undefined && this.#isChildless()) this.#deadlines.start('childless', this.#now + timeout);
     else this.#deadlines.clear('childless');
+  }
+
+  #isChildless(): boolean {
+    return this.#sa.children.size === 0 && this.#answering === undefined && !this.#closing;
   }
 
   #nextJob(): Job | undefined {
@@ -372,12 +394,12 @@ export class IkeSa {
     this.#initiating = undefined;
     if (!outcome.ok) {
       const error = ikeErrorOf(outcome.error);
-      this.#terminate(this.#closing && error instanceof NoAnswerError ? undefined : error);
+      this.#terminate(this.#closing && error instanceof NoAnswerError ? this.#reason : error);
       return;
     }
+    if (outcome.value === 'deleted') this.#terminate(this.#reason);
     // An IKE_SA_INIT request stays outstanding until its procedure has accepted a response.
-    if (this.#outgoing.outstanding !== undefined) this.#completeExchange();
-    if (outcome.value === 'deleted') this.#terminate();
+    else if (this.#outgoing.outstanding !== undefined) this.#completeExchange();
   }
 
   #perform(run: Waiting, effect: Effect): void {
@@ -392,15 +414,15 @@ export class IkeSa {
         break;
       case 'exchange':
         try {
-          const { exchangeType, payloads } = effect;
+          const { exchangeType, payloads, isFarewell } = effect;
+          if (isFarewell) this.#deadlines.start('farewell', this.#now + FAREWELL_PATIENCE);
           this.#send(exchangeType, this.#encode(exchangeType, this.#outgoing.messageId, false, payloads));
         } catch (error) {
           run.fail(ikeErrorOf(error));
         }
         break;
       case 'operation':
-        this.#operations.set(this.#operationId, { run, operation: effect.operation });
-        this.#submit(effect.operation);
+        this.#operations.set(this.#outbox.submit(effect.operation), { run, operation: effect.operation });
     }
   }
 
@@ -430,7 +452,7 @@ export class IkeSa {
     this.#sa.children.clear();
     this.#sa.profile?.assigner?.release(this.#sa.owner);
     this.#sa.negotiated?.keys.destroy();
-    this.#emit({ type: 'closed', ...(error !== undefined && { error }) });
+    this.#outbox.emit({ type: 'closed', ...(error !== undefined && { error }) });
   }
 
   #send(exchangeType: number, message: Uint8Array): void {
@@ -438,7 +460,7 @@ export class IkeSa {
     if (this.#sa.established && establishedRetransmission)
       this.#outgoing.schedule = establishedRetransmission;
     this.#outgoing.send(exchangeType, message, this.#now);
-    this.#transmit(message, this.#sa.origin);
+    this.#outbox.transmit(message, this.#sa.origin);
   }
 
   #encode(
@@ -454,25 +476,10 @@ export class IkeSa {
 
   /** RFC 7296 2.23: the responder follows the initiator's address, which a NAT may change. */
   #follow(origin: Origin): void {
-    if (this.role === 'responder') this.#sa.origin = origin;
+    if (this.role !== 'responder') return;
+    this.#sa.origin = origin;
+    followPeer(this.#sa);
   }
-
-  #transmit(message: Uint8Array, to: Origin): void {
-    this.#outputs.push({ kind: 'transmit', message, to });
-  }
-
-  #submit(operation: SaOperation): void {
-    this.#outputs.push({ kind: 'operation', id: this.#operationId++, operation });
-  }
-
-  #emit(event: IkeEvent): void {
-    this.#outputs.push({ kind: 'event', event });
-  }
-}
-
-/** Whether a message with an error notify comes without an SK payload (RFC 7296 1.5). */
-function isUnprotected({ nextPayload }: IkeHeader): boolean {
-  return nextPayload === PayloadType.NOTIFY;
 }
 
 function noAnswer(exchangeType: number, sends: number): NoAnswerError {

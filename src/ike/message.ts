@@ -17,8 +17,6 @@ import { decodePayloads, encodePayloads, type Payload, PayloadType } from './pay
 /** What a received message came to; decided here and nowhere else. */
 export type Decoded =
   | { readonly kind: 'ok'; readonly header: IkeHeader; readonly payloads: readonly Payload[] }
-  /** A fragment whose message is not yet complete (RFC 7383). */
-  | { readonly kind: 'incomplete'; readonly header: IkeHeader }
   /** Authenticated but malformed: a request may be answered with `error`, and the IKE SA ends (RFC 7296 2.21.3). */
   | { readonly kind: 'protected-error'; readonly header: IkeHeader; readonly error: ProtocolError }
   /** A request that nothing protects, which the RFC wants answered nevertheless (RFC 7296 2.5); never kept. */

@@ -1,4 +1,5 @@
 import type { SaOperation, SaResult } from '../link/sa-store.ts';
+import { ExchangeType } from './constants.ts';
 import type { IkeError } from './errors.ts';
 import type { IkeHeader } from './header.ts';
 import type { Payload } from './payload/index.ts';
@@ -20,8 +21,13 @@ export type Effect =
    * the whole schedule, but only for a grace, and then fails with it (RFC 7296 2.21.1).
    */
   | { readonly kind: 'wait-again'; readonly hint?: IkeError }
-  /** Sends a protected request and is resumed with its response. */
-  | { readonly kind: 'exchange'; readonly exchangeType: number; readonly payloads: readonly Payload[] }
+  /** Sends a protected request and is resumed with its response; that to a farewell is not waited for for long. */
+  | {
+      readonly kind: 'exchange';
+      readonly exchangeType: number;
+      readonly payloads: readonly Payload[];
+      readonly isFarewell: boolean;
+    }
   /** Has the backend do something and is resumed with the result. */
   | { readonly kind: 'operation'; readonly operation: SaOperation };
 
@@ -44,7 +50,16 @@ export function* awaitResponse(hint?: IkeError): Procedure<Message> {
 
 /** @throws NoAnswerError when the schedule is exhausted, which ends the IKE SA */
 export function* exchange(exchangeType: number, payloads: readonly Payload[]): Procedure<Message> {
-  return (yield { kind: 'exchange', exchangeType, payloads }) as Message;
+  return (yield { kind: 'exchange', exchangeType, payloads, isFarewell: false }) as Message;
+}
+
+/** Tells the peer that the IKE SA is over. Whether it answers, and what, makes no difference. */
+export function* farewell(payloads: readonly Payload[]): Procedure<void> {
+  try {
+    yield { kind: 'exchange', exchangeType: ExchangeType.INFORMATIONAL, payloads, isFarewell: true };
+  } catch {
+    // There is nothing left that could fail.
+  }
 }
 
 export function* operation(operation: SaOperation): Procedure<SaResult> {

@@ -28,8 +28,8 @@ const RULES: Readonly<Record<number, { readonly request: Rules; readonly respons
 };
 
 /**
- * Checks which payloads a message has, and how many. A response with an error notify, or with a COOKIE (RFC 7296 2.6),
- * need not have the others.
+ * Checks which payloads a message has, and how many. A response with an error notify, or one of IKE_SA_INIT
+ * with a COOKIE (RFC 7296 2.6), need not have the others.
  * @throws ProtocolError INVALID_SYNTAX
  */
 export function checkRules(exchange: number, isResponse: boolean, payloads: readonly Payload[]): void {
@@ -45,13 +45,15 @@ export function checkRules(exchange: number, isResponse: boolean, payloads: read
     const most = rules[kind as Payload['kind']]?.[1] ?? 0;
     if (count > most) fail(kind, count);
   }
-  if (isResponse && payloads.some(refuses)) return;
+  if (isResponse && payloads.some((payload) => refuses(exchange, payload))) return;
   for (const [kind, [least]] of Object.entries(rules)) {
     const count = counts[kind as Payload['kind']] ?? 0;
     if (count < least) fail(kind, count);
   }
 }
 
-function refuses(payload: Payload): boolean {
-  return payload.kind === 'NOTIFY' && (isErrorNotify(payload) || payload.type === NotifyType.COOKIE);
+function refuses(exchange: number, payload: Payload): boolean {
+  if (payload.kind !== 'NOTIFY') return false;
+  const demandsCookie = exchange === ExchangeType.IKE_SA_INIT && payload.type === NotifyType.COOKIE;
+  return demandsCookie || isErrorNotify(payload);
 }

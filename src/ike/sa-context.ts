@@ -4,6 +4,7 @@ import type { SaOperation } from '../link/sa-store.ts';
 import type { AuthInputs } from './auth.ts';
 import type { ChildSa } from './child-sa.ts';
 import type { ResponderProfile } from './config.ts';
+import type { IkeError } from './errors.ts';
 import type { HeaderFields } from './header.ts';
 import type { IkeKeys } from './key-schedule.ts';
 import type { IkeEvent, Peer } from './output.ts';
@@ -22,9 +23,8 @@ export interface Negotiated {
   readonly suite: IkeSuite;
   readonly keys: IkeKeys;
   readonly protection: Protection;
-  /** The last IKE_SA_INIT request and its response, whole: AUTH covers them (RFC 7296 2.15). */
-  readonly request: Uint8Array;
-  readonly response: Uint8Array;
+  /** The last IKE_SA_INIT request and its response, whole: AUTH covers them (RFC 7296 2.15). Gone once it is established. */
+  firstMessages: { readonly request: Uint8Array; readonly response: Uint8Array } | undefined;
   /** The peer's SIGNATURE_HASH_ALGORITHMS; undefined if it sent none. */
   readonly peerHashes: ReadonlySet<number> | undefined;
 }
@@ -55,6 +55,8 @@ export interface SaContext extends SaSinks {
   readonly children: Map<number, ChildSa>;
   /** How many Child SAs there have been: the next one's number. */
   childCount: number;
+  /** The peer deleted a Child SA that we had not given up. */
+  childLoss: IkeError | undefined;
 }
 
 /** The context of an IKE SA that is about to be set up. */
@@ -76,6 +78,7 @@ export function newContext(
     owner: {},
     children: new Map(),
     childCount: 0,
+    childLoss: undefined,
     ...sinks,
   };
 }
@@ -94,15 +97,17 @@ export function headerFields(
 
 /** What the AUTH payload of `side` covers; `idBody` is its ID payload's (RFC 7296 2.15). */
 export function authInputs(sa: SaContext, side: Role, idBody: Uint8Array): AuthInputs {
-  const { suite, keys, request, response, nonceI, nonceR } = sa.negotiated!;
+  const { suite, keys, firstMessages, nonceI, nonceR } = sa.negotiated!;
+  const { request, response } = firstMessages!;
   const common = { crypto: sa.crypto, prf: suite.prf, idBody };
   return side === 'initiator'
     ? { ...common, message: request, nonce: nonceR, skP: keys.skPi }
     : { ...common, message: response, nonce: nonceI, skP: keys.skPr };
 }
 
-/** The peer is authenticated: from now on its requests count. */
+/** Both ends are authenticated: from now on the peer's requests count. */
 export function establish(sa: SaContext, peer: Peer): void {
+  sa.negotiated!.firstMessages = undefined;
   sa.established = true;
   sa.emit({ type: 'established', peer });
 }

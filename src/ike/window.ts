@@ -1,3 +1,4 @@
+import type { CryptoProvider } from '../crypto/provider.ts';
 import type { Millis } from '../link/clock.ts';
 import { equalBytes } from '../wire/bytes.ts';
 import type { RetransmissionSchedule } from './config.ts';
@@ -54,10 +55,18 @@ type Arrival =
   | { readonly kind: 'repeated'; readonly response: Uint8Array | undefined }
   | { readonly kind: 'outside' };
 
-/** The peer's requests: a window of one, and the last response, kept to be sent again (RFC 7296 2.1). */
+/**
+ * The peer's requests: a window of one, and the last response, kept to be sent again (RFC 7296 2.1). Of the request only a
+ * digest is kept: the peer decides how long it is.
+ */
 export class IncomingWindow {
+  readonly #crypto: CryptoProvider;
   #expected = 0;
-  #last: { readonly request: Uint8Array; response: Uint8Array | undefined } | undefined;
+  #last: { readonly digest: Uint8Array; response: Uint8Array | undefined } | undefined;
+
+  constructor(crypto: CryptoProvider) {
+    this.#crypto = crypto;
+  }
 
   /** Looks up a request that nothing has been verified of yet; changes nothing. */
   classify(messageId: number, message: Uint8Array): Arrival {
@@ -65,7 +74,11 @@ export class IncomingWindow {
     if (messageId === this.#expected && (last === undefined || last.response !== undefined)) {
       return { kind: 'new' };
     }
-    if (last !== undefined && messageId === this.#expected - 1 && equalBytes(last.request, message)) {
+    if (
+      last !== undefined &&
+      messageId === this.#expected - 1 &&
+      equalBytes(last.digest, this.#digest(message))
+    ) {
       return { kind: 'repeated', response: last.response };
     }
     return { kind: 'outside' };
@@ -74,11 +87,15 @@ export class IncomingWindow {
   /** Takes a new request, which is now known to be the peer's. */
   accept(request: Uint8Array): void {
     this.#expected++;
-    this.#last = { request, response: undefined };
+    this.#last = { digest: this.#digest(request), response: undefined };
   }
 
   /** Remembers the response to the accepted request. */
   answer(response: Uint8Array): void {
     if (this.#last !== undefined) this.#last.response = response;
+  }
+
+  #digest(message: Uint8Array): Uint8Array {
+    return this.#crypto.hash('sha256', message);
   }
 }

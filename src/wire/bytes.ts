@@ -1,3 +1,6 @@
+/** Gives `length` octets from a cryptographically secure source, or from a test's. */
+export type RandomSource = (length: number) => Uint8Array;
+
 /** Concatenates byte strings into a new one. */
 export function concat(...parts: readonly Uint8Array[]): Uint8Array {
   let length = 0;

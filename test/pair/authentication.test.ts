@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { LocalAuthentication, PeerClaim, RemoteAuthentication } from '../../src/ike/config.ts';
 import { AuthMethod, NotifyType } from '../../src/ike/constants.ts';
 import { AuthenticationError, LocalError, RefusedError } from '../../src/ike/errors.ts';
+import { fromHex, hex } from '../../src/wire/bytes.ts';
 import { anySelector } from '../../src/wire/traffic-selector.ts';
 import {
   anonymousProfile,
@@ -38,7 +39,9 @@ describe('the initiator', () => {
     }).run(5000);
     expect(pair.initiator.eventTypes).toEqual(['closed']);
     expect(pair.initiator.ending).toBeInstanceOf(AuthenticationError);
-    expect(pair.initiator.store.log.map(({ kind }) => kind)).toEqual(['reserve', 'remove']);
+    const { log } = pair.initiator.store;
+    expect(log).toMatchObject([{ kind: 'reserve' }, { kind: 'remove', direction: 'inbound' }]);
+    expect(log[1]).not.toHaveProperty('tunnelId');
     const requests = pair.sent.filter(({ from }) => from === 'initiator');
     expect(names(crypto.read(requests.at(-1)!.message))).toEqual(['N(AUTHENTICATION_FAILED)']);
     expect(pair.responder.ending).toMatchObject({ notify: NotifyType.AUTHENTICATION_FAILED });
@@ -80,7 +83,7 @@ describe('the initiator', () => {
       initiator: initiatorConfig(provider, relay),
       responder: responderConfig(provider, { ...anonymousProfile(relay), local: other.local }),
       network: ({ message }) => (message[18] === 37 ? [] : [20]),
-    }).run(60_000);
+    }).run(2200);
     expect(pair.initiator.ending).toBeInstanceOf(AuthenticationError);
     expect(pair.initiator.store.isEmpty).toBe(true);
   });
@@ -128,6 +131,24 @@ describe('the responder', () => {
       publicKey: client.remote.kind === 'signature' && client.remote.publicKey,
       origin: { address: '198.51.100.1', port: 500 },
     });
+    expect(pair.initiator.ending).toMatchObject({ notify: NotifyType.AUTHENTICATION_FAILED });
+    expectNothingLeft(pair);
+  });
+
+  it('says so when it has no signature that the initiator verifies', () => {
+    const pair = new Pair({
+      initiator: initiatorConfig(provider, relay),
+      responder: responderConfig(provider, anonymousProfile(relay)),
+      network: ({ message }) => {
+        // Octets that the initiator still has itself: its AUTH payload covers the change.
+        const at = hex(message).indexOf('0002000300040005') / 2;
+        if (at > 0) message.set(fromHex('0001'), at + 6);
+        return [20];
+      },
+    }).run(5000);
+    expect(pair.responder.eventTypes).toEqual(['closed']);
+    expect(pair.responder.ending).toBeInstanceOf(LocalError);
+    expect(pair.responder.ending?.message).toContain('ed25519');
     expect(pair.initiator.ending).toMatchObject({ notify: NotifyType.AUTHENTICATION_FAILED });
     expectNothingLeft(pair);
   });

@@ -41,6 +41,18 @@ describe('a backend that fails', () => {
     expectNothingLeft(pair);
   });
 
+  it.each(['inbound', 'outbound'] as const)('at %s is told what to remove of which tunnel', (kind) => {
+    const pair = make(4);
+    pair.responderStore.failure = (operation) => (operation.kind === kind ? 'no memory' : undefined);
+    pair.run(5000);
+    const tunnelId = `${pair.responder.ike.localSpi}/1`;
+    const removals = pair.responderStore.log.filter((operation) => operation.kind === 'remove');
+    expect(removals).toMatchObject([
+      { direction: 'outbound', tunnelId },
+      { direction: 'inbound', spi: 0x2000, tunnelId },
+    ]);
+  });
+
   it('is not asked for more than is needed', () => {
     const pair = make(3).run(5000);
     expect(pair.initiator.store.log.map(({ kind }) => kind)).toEqual([...OPERATIONS]);

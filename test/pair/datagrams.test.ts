@@ -1,10 +1,12 @@
 import { describe, expect, it } from 'vitest';
 import type { CryptoProvider, Protector } from '../../src/crypto/provider.ts';
 import { NotifyType } from '../../src/ike/constants.ts';
+import { AuthenticationError, NoAnswerError } from '../../src/ike/errors.ts';
 import { encodePlain, encodeProtected, peekHeader } from '../../src/ike/message.ts';
 import { notify, type Payload } from '../../src/ike/payload/index.ts';
 import {
   anonymousProfile,
+  type Credentials,
   initiatorConfig,
   mirror,
   responderConfig,
@@ -18,7 +20,7 @@ import { seededRandom, seededUniform } from '../support/seeded-random.ts';
 const relay = sharedKey('relay');
 
 /** A pair whose initiator's cipher the test has, to send what the initiator never would. */
-function accomplice(seed: number) {
+function accomplice(seed: number, responder: Credentials = relay) {
   const crypto = testCrypto(seed);
   const protectors: Protector[] = [];
   const provider: CryptoProvider = {
@@ -31,18 +33,38 @@ function accomplice(seed: number) {
   };
   const pair = new Pair({
     initiator: initiatorConfig(provider, relay),
-    responder: responderConfig(crypto.provider, anonymousProfile(relay)),
+    responder: responderConfig(crypto.provider, anonymousProfile(responder)),
   });
   let iv = 1000;
-  const send = (exchangeType: number, messageId: number, payloads: readonly Payload[], response = false) => {
+  const protect = (
+    initiator: boolean,
+    exchangeType: number,
+    messageId: number,
+    payloads: readonly Payload[],
+  ) => {
     const { spiI, spiR } = peekHeader(pair.sent[1].message)!;
-    const fields = { spiI, spiR, exchangeType, messageId, flags: { initiator: true, response } };
+    const fields = { spiI, spiR, exchangeType, messageId, flags: { initiator, response: !initiator } };
     const nonce = new Uint8Array(8);
     new DataView(nonce.buffer).setUint32(0, iv++);
-    pair.deliverToResponder(encodeProtected(fields, payloads, protectors[0], nonce));
+    return encodeProtected(fields, payloads, protectors[initiator ? 0 : 1], nonce);
+  };
+  const send = (exchangeType: number, messageId: number, payloads: readonly Payload[]) =>
+    pair.deliverToResponder(protect(true, exchangeType, messageId, payloads));
+  /** A response of the responder's. */
+  const answer = (exchangeType: number, messageId: number, payloads: readonly Payload[]) => {
+    const message = protect(false, exchangeType, messageId, payloads);
+    pair.call(pair.initiator, (ike, now) => ike.handleDatagram(message, mirror(TO_RESPONDER), now));
   };
   const lastAnswer = () => names(crypto.read(pair.sent.at(-1)!.message));
-  return { pair, send, lastAnswer };
+  return { pair, send, answer, lastAnswer };
+}
+
+/** A response to the initiator that nothing protects, as anybody on the way can make it. */
+function forge(pair: Pair, exchangeType: number, messageId: number, type: number): void {
+  const { spiI, spiR } = peekHeader(pair.sent[1].message)!;
+  const flags = { initiator: false, response: true };
+  const message = encodePlain({ spiI, spiR, exchangeType, messageId, flags }, [notify(type)]);
+  pair.call(pair.initiator, (ike, now) => ike.handleDatagram(message, mirror(TO_RESPONDER), now));
 }
 
 function established(seed: number): Pair {
@@ -121,20 +143,50 @@ describe('datagrams that are not the peer’s', () => {
     });
   });
 
-  it('take an unprotected INVALID_IKE_SPI only as a reason to check', () => {
+  it('do not touch an established IKE SA with an unprotected INVALID_IKE_SPI, whatever is under way', () => {
     const pair = established(4);
-    const { spiI, spiR } = peekHeader(pair.sent[3].message)!;
-    const flags = { initiator: false, response: true };
-    const fields = { spiI, spiR, exchangeType: 37, messageId: 9, flags };
-    const hint = encodePlain(fields, [notify(NotifyType.INVALID_IKE_SPI)]);
-    for (let i = 0; i < 20; i++) {
-      pair.call(pair.initiator, (ike, now) => ike.handleDatagram(hint, mirror(TO_RESPONDER), now));
+    for (const messageId of [0, 1, 2, 9]) {
+      expectUntouched(pair.initiator, () => forge(pair, 37, messageId, NotifyType.INVALID_IKE_SPI));
     }
-    expect(pair.sent).toHaveLength(5);
-    pair.run(5000);
-    expect(pair.initiator.ike.established).toBe(true);
-    expect(pair.sent).toHaveLength(6);
+    pair.network = () => [];
+    pair.call(pair.initiator, (ike, now) => ike.checkLiveness(now));
+    expectUntouched(pair.initiator, () => forge(pair, 37, 2, NotifyType.INVALID_IKE_SPI));
+    pair.run(3000);
+    pair.network = () => [20];
+    pair.run(2000);
+    expect(pair.initiator.eventTypes).toEqual(['established', 'child-established']);
+    expect(pair.initiator.ike.exchanges).toBe(3);
   });
+
+  it.each([
+    ['of another message ID', 2, NotifyType.INVALID_IKE_SPI],
+    ['that only a protected response may report', 1, NotifyType.AUTHENTICATION_FAILED],
+    ['that only another exchange has', 1, NotifyType.NO_PROPOSAL_CHOSEN],
+    ['that are none', 1, NotifyType.INITIAL_CONTACT],
+  ])('do not make an initiator in IKE_AUTH give up with errors %s', (_, messageId, type) => {
+    const { pair } = accomplice(6);
+    pair.network = ({ message }) => (message[18] === 34 ? [20] : []);
+    pair.run(100);
+    forge(pair, 35, messageId, type);
+    pair.run(5000);
+    expect(pair.initiator.ike.closed).toBe(false);
+    pair.run();
+    expect(pair.initiator.ending).toBeInstanceOf(NoAnswerError);
+  });
+
+  it.each([NotifyType.INVALID_IKE_SPI, NotifyType.INVALID_MAJOR_VERSION])(
+    'make it fail with the error that they report (%i), after a grace',
+    (type) => {
+      const { pair } = accomplice(7);
+      pair.network = ({ message }) => (message[18] === 34 ? [20] : []);
+      pair.run(100);
+      forge(pair, 35, 1, type);
+      pair.run(1900);
+      expect(pair.initiator.ike.closed).toBe(false);
+      pair.run(200);
+      expect(pair.initiator.ending).toMatchObject({ name: 'RefusedError', notify: type });
+    },
+  );
 
   it('make an initiator in IKE_AUTH give up sooner, but not at once', () => {
     const { provider } = testCrypto(5);
@@ -153,6 +205,39 @@ describe('datagrams that are not the peer’s', () => {
     expect(lost.initiator.ending).toMatchObject({ name: 'RefusedError', notify: NotifyType.INVALID_IKE_SPI });
     expectNothingLeft(lost);
   });
+});
+
+describe('responses of the peer’s that it should not make', () => {
+  it('to IKE_AUTH, with a COOKIE and without a proof, are a syntax error', () => {
+    const { pair, answer } = accomplice(21);
+    pair.network = ({ message }) => (message[18] === 34 ? [20] : []);
+    pair.run(100);
+    answer(35, 1, [notify(NotifyType.COOKIE, new Uint8Array(8))]);
+    expect(pair.initiator.ending).toMatchObject({
+      name: 'ProtocolError',
+      notify: NotifyType.INVALID_SYNTAX,
+      message: expect.stringContaining('IDr'),
+    });
+    pair.run();
+    expectNothingLeft(pair);
+  });
+
+  it.each(['a malformed answer', 'a refusal', 'an unprotected error', 'silence'])(
+    'to the news that it has not proved itself, change nothing about why it ended: %s',
+    (what) => {
+      const { pair, answer } = accomplice(22, sharedKey('of somebody on the way'));
+      pair.network = ({ from, message }) => (from === 'responder' && message[18] === 37 ? [] : [20]);
+      pair.run(100);
+      expect(pair.sent.at(-1)!.message[18]).toBe(37);
+      expect(pair.initiator.ike.closed).toBe(false);
+      if (what === 'a malformed answer') answer(37, 2, [{ kind: 'SA', proposals: [] }]);
+      if (what === 'a refusal') answer(37, 2, [notify(NotifyType.INVALID_SYNTAX)]);
+      if (what === 'an unprotected error') forge(pair, 37, 2, NotifyType.INVALID_IKE_SPI);
+      pair.run(2100);
+      expect(pair.initiator.ending).toBeInstanceOf(AuthenticationError);
+      expect(pair.initiator.store.isEmpty).toBe(true);
+    },
+  );
 });
 
 describe('requests of the peer’s that it should not make', () => {
@@ -235,7 +320,7 @@ describe('requests of the peer’s that it should not make', () => {
       responder: responderConfig(testCrypto(18).provider, anonymousProfile(relay)),
     });
     // The IKE_AUTH response is late; a Delete of the responder's overtakes it.
-    early.network = ({ from, message }) => (from === 'responder' && message[18] === 35 ? [3000] : [20]);
+    early.network = ({ from, message }) => (from === 'responder' && message[18] === 35 ? [1000] : [20]);
     early.run(200);
     early.call(early.responder, (ike, now) => ike.close(now));
     early.run(400);

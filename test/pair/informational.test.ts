@@ -44,15 +44,35 @@ describe('deleting', () => {
       ike.closeChild('no such tunnel', now);
     });
     pair.run(5000);
-    const [request, response, ...rest] = informational(pair).map(({ message }) => crypto.read(message));
+    const [request, response, farewell, answer, ...rest] = informational(pair).map(({ message }) =>
+      crypto.read(message),
+    );
     expect(rest).toEqual([]);
     expect(payloadOf(request, 'DELETE')).toMatchObject({ protocol: 3, spis: [encodeSpi(child.spiIn)] });
     expect(payloadOf(response, 'DELETE')).toMatchObject({ protocol: 3, spis: [encodeSpi(child.spiOut)] });
+    // An IKE SA without it is of no use to the initiator.
+    expect(payloadOf(farewell, 'DELETE')).toMatchObject({ protocol: 1, spis: [] });
+    expect(answer).toEqual([]);
     for (const end of [pair.initiator, pair.responder]) {
-      expect(end.eventTypes).toEqual(['established', 'child-established', 'child-closed']);
-      expect(end.store.isEmpty).toBe(true);
-      expect(end.ike.established).toBe(true);
+      expect(end.eventTypes).toEqual(['established', 'child-established', 'child-closed', 'closed']);
     }
+    const ending = side === 'initiator' ? undefined : 'the peer closed the tunnel';
+    expect(pair.initiator.ending?.message).toBe(ending);
+    expect(pair.responder.ending).toBeUndefined();
+    expectNothingLeft(pair);
+  });
+
+  it('a Child SA, by the responder, while the initiator waits for something else', () => {
+    const pair = established();
+    pair.network = ({ from }) => (from === 'initiator' ? [1500] : [20]);
+    pair.call(pair.initiator, (ike, now) => ike.checkLiveness(now));
+    pair.call(pair.responder, (ike, now) => ike.closeChild(pair.responder.tunnelId, now));
+    pair.run(1000);
+    expect(pair.initiator.eventTypes).toContain('child-closed');
+    expect(pair.initiator.ike.closed).toBe(false);
+    pair.run(10_000);
+    expect(pair.initiator.ending?.message).toBe('the peer closed the tunnel');
+    expectNothingLeft(pair);
   });
 
   it('a Child SA from both sides at once: the responses name nothing', () => {
@@ -61,12 +81,13 @@ describe('deleting', () => {
     pair.run(5000);
     const responses = informational(pair)
       .map(({ message }) => crypto.read(message))
-      .slice(2);
+      .slice(2, 4);
     expect(responses).toEqual([[], []]);
     for (const end of [pair.initiator, pair.responder]) {
-      expect(end.eventTypes).toEqual(['established', 'child-established', 'child-closed']);
-      expect(end.store.isEmpty).toBe(true);
+      expect(end.eventTypes).toEqual(['established', 'child-established', 'child-closed', 'closed']);
+      expect(end.ending).toBeUndefined();
     }
+    expectNothingLeft(pair);
   });
 
   it.each(SIDES)('the IKE SA, by the %s', (side) => {
@@ -100,13 +121,22 @@ describe('deleting', () => {
     expectNothingLeft(pair);
   });
 
-  it('ends without an error when nobody answers', () => {
-    const pair = established({ network: () => [] });
-    pair.call(pair.initiator, (ike, now) => ike.close(now));
-    expect(pair.initiator.ike.closed).toBe(false);
-    pair.run(60_000);
-    expect(pair.initiator.ending).toBeUndefined();
-    expect(pair.initiator.store.isEmpty).toBe(true);
+  it.each([
+    ['the Delete', false],
+    ['what was asked before it', true],
+  ])('ends soon and without an error when nobody answers %s', (_, isBusy) => {
+    for (const side of SIDES) {
+      const pair = established({ network: () => [] });
+      if (isBusy) pair.call(pair[side], (ike, now) => ike.checkLiveness(now));
+      const { exchanges } = pair[side].ike;
+      pair.call(pair[side], (ike, now) => ike.close(now));
+      pair.run(1900);
+      expect(pair[side].ike.closed).toBe(false);
+      pair.run(200);
+      expect(pair[side].ending).toBeUndefined();
+      expect(pair[side].store.isEmpty).toBe(true);
+      expect(pair[side].ike.exchanges).toBe(exchanges);
+    }
   });
 
   it('waits for an exchange that is under way', () => {
@@ -210,11 +240,16 @@ describe('liveness', () => {
 
 describe('an IKE SA without a Child SA', () => {
   it('is deleted by the responder after a while', () => {
-    const pair = established({ childless: 3000 });
-    pair.run(10_000);
-    expect(pair.initiator.ike.closed).toBe(false);
-    pair.call(pair.initiator, (ike, now) => ike.closeChild(pair.initiator.tunnelId, now));
+    const kept = established({ childless: 3000 });
+    kept.run(10_000);
+    expect(kept.initiator.ike.closed).toBe(false);
+    const pair = new Pair({
+      initiator: initiatorConfig(provider, relay),
+      responder: responderConfig(provider, { ...anonymousProfile(relay), childlessTimeout: 3000 }),
+    });
+    pair.responderStore.failure = () => 'no memory';
     pair.run(2000);
+    expect(pair.initiator.eventTypes).toEqual(['established', 'child-failed']);
     expect(pair.initiator.ike.closed).toBe(false);
     pair.run(2000);
     expect(pair.initiator.ending).toBeUndefined();

@@ -8,7 +8,7 @@ import {
   TO_RESPONDER,
 } from '../support/ike-configs.ts';
 import { Pair, type PairOptions, testCrypto } from '../support/pair.ts';
-import { expectEqualSas } from '../support/pair-assertions.ts';
+import { expectEqualSas, expectNothingLeft } from '../support/pair-assertions.ts';
 
 const relay = sharedKey('relay');
 
@@ -70,9 +70,13 @@ describe('NAT traversal', () => {
 
   it('lets the responder follow the initiator’s address, but only an authenticated new message', () => {
     let shift = 0;
-    const translate = (origin: Origin) => ({ ...behindNat(origin), port: origin.port + 40_000 + shift });
+    const translate = (origin: Origin) => ({
+      ...behindNat(origin),
+      port: origin.port === 500 ? 40_500 : 44_500 + shift,
+    });
     const pair = make(5, { translate }).run(5000);
     const lastTo = () => pair.sent.filter(({ from }) => from === 'responder').at(-1)!.to.port;
+    const moves = () => pair.responderStore.log.filter(({ kind }) => kind === 'move');
     // A replayed old request and a tampered new one from elsewhere do not move it.
     const auth = pair.sent[2].message;
     const elsewhere = { ...behindNat(TO_RESPONDER), address: '192.0.2.99', port: 1 };
@@ -83,14 +87,38 @@ describe('NAT traversal', () => {
     pair.call(pair.responder, (ike, now) => ike.checkLiveness(now));
     expect(lastTo()).toBe(44_500);
     pair.run(5000);
+    expect(moves()).toEqual([]);
     shift = 7;
     pair.call(pair.initiator, (ike, now) => ike.checkLiveness(now));
     pair.run(5000);
     expect(lastTo()).toBe(44_507);
     pair.call(pair.responder, (ike, now) => ike.checkLiveness(now));
     expect(lastTo()).toBe(44_507);
+    // ESP follows with it, once.
+    const { spiOut, tunnel } = pair.responder.event('child-established').child;
+    expect(moves()).toMatchObject([{ spi: spiOut, tunnelId: tunnel.id, path: { port: 44_507 } }]);
+    expect(pair.responderStore.outbound.get(spiOut)?.path).toMatchObject({
+      address: '203.0.113.7',
+      port: 44_507,
+      encapsulated: true,
+    });
+    expect(pair.initiator.store.log.map(({ kind }) => kind)).not.toContain('move');
     // The initiator, which has the NAT on its own side, stays with the address that it chose.
     const toInitiator = pair.sent.filter(({ from }) => from === 'initiator').map(({ to }) => to.address);
     expect(new Set(toInitiator)).toEqual(new Set([TO_RESPONDER.address]));
+    pair.call(pair.responder, (ike, now) => ike.close(now));
+    pair.run(5000);
+    expectNothingLeft(pair);
+  });
+
+  it('does not move ESP that is not encapsulated', () => {
+    let shift = 0;
+    const translate = (origin: Origin) => ({ ...origin, port: origin.port + shift });
+    const pair = make(6, { translate }, false).run(5000);
+    shift = 7;
+    pair.call(pair.initiator, (ike, now) => ike.checkLiveness(now));
+    pair.run(5000);
+    expect(pair.responder.ike.origin.port).toBe(507);
+    expect(pair.responderStore.log.map(({ kind }) => kind)).not.toContain('move');
   });
 });

@@ -1,6 +1,12 @@
 import type { Millis } from '../../src/link/clock.ts';
 import type { SaOperation, SaParameters, SaResult } from '../../src/link/sa-store.ts';
 
+/** The caller overwrites the operation's keys once it has the result. */
+function keep(sa: SaParameters): SaParameters {
+  const { encryption, integrity } = sa.keys;
+  return { ...sa, keys: { encryption: encryption.slice(), integrity: integrity.slice() } };
+}
+
 /** An SA database that only remembers; it can be told to fail and to take its time. */
 export class FakeStore {
   readonly inbound = new Map<number, SaParameters>();
@@ -32,17 +38,28 @@ export class FakeStore {
       }
       case 'inbound':
         if (!this.reserved.has(operation.sa.spi)) return { ok: false, error: 'the SPI was not reserved' };
-        this.inbound.set(operation.sa.spi, operation.sa);
+        this.inbound.set(operation.sa.spi, keep(operation.sa));
         break;
       case 'outbound':
-        this.outbound.set(operation.sa.spi, operation.sa);
+        this.outbound.set(operation.sa.spi, keep(operation.sa));
         break;
-      case 'remove':
-        if (operation.direction === 'inbound') {
-          this.inbound.delete(operation.spi);
-          this.reserved.delete(operation.spi);
-        } else this.outbound.delete(operation.spi);
-        return { ok: true, spi: operation.spi };
+      case 'remove': {
+        const { direction, spi, tunnelId } = operation;
+        const installed = this[direction].get(spi);
+        if (installed !== undefined && installed.tunnel.id !== tunnelId) {
+          return { ok: false, error: `the SA is not of tunnel ${tunnelId}` };
+        }
+        this[direction].delete(spi);
+        if (direction === 'inbound') this.reserved.delete(spi);
+        return { ok: true, spi };
+      }
+      case 'move': {
+        const { spi, tunnelId, path } = operation;
+        const sa = this.outbound.get(spi);
+        if (sa?.tunnel.id !== tunnelId) return { ok: false, error: `no outbound SA ${spi} of ${tunnelId}` };
+        this.outbound.set(spi, { ...sa, path });
+        return { ok: true, spi };
+      }
     }
     return { ok: true, spi: operation.sa.spi };
   }

@@ -1,4 +1,5 @@
 import { nodeProvider } from '../../src/crypto/node.ts';
+import { zero } from '../../src/crypto/transforms.ts';
 import type { InitiatorConfig, ResponderConfig } from '../../src/ike/config.ts';
 import { NotifyType, nameOf } from '../../src/ike/constants.ts';
 import { IkeSa } from '../../src/ike/ike-sa.ts';
@@ -197,6 +198,9 @@ export class Pair {
     this.#busyUntil.set(end, free);
     this.#after(free - this.now, () => {
       const result = end.store.apply(operation);
+      if (operation.kind === 'inbound' || operation.kind === 'outbound') {
+        zero(operation.sa.keys.encryption, operation.sa.keys.integrity);
+      }
       this.call(end, (ike, now) => ike.handleCompleted(id, result, now));
     });
   }

@@ -22,7 +22,7 @@ export function encodeTs(payload: TsPayload, out: Writer): void {
   }
 }
 
-/** Selectors of types other than the two address ranges are left out: nothing can be narrowed to them. */
+/** The addresses are copies. Selectors of types other than the two address ranges are left out: nothing can be narrowed to them. */
 export function decodeTs<Kind extends TsPayload['kind']>(kind: Kind, body: Reader): TsPayload<Kind> {
   const count = body.u8();
   body.bytes(3);
@@ -44,8 +44,8 @@ function decodeRange(family: Family, protocol: number, rest: Reader): TrafficSel
   const startPort = rest.u16();
   const endPort = rest.u16();
   const addressLength = family === 4 ? 4 : 16;
-  const startAddress = rest.bytes(addressLength);
-  const endAddress = rest.bytes(addressLength);
+  const startAddress = rest.bytes(addressLength).slice();
+  const endAddress = rest.bytes(addressLength).slice();
   rest.expectEnd();
   // RFC 7296 3.13.1: 65535-0 is OPAQUE; no other range may be empty.
   if (startPort > endPort && !(startPort === 65535 && endPort === 0)) {

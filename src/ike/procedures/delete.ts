@@ -1,6 +1,6 @@
 import { type ChildSa, encodeSpi, removeChild } from '../child-sa.ts';
 import { type DeletePayload, ProtocolId } from '../payload/index.ts';
-import type { Procedure } from '../procedure.ts';
+import { farewell, type Procedure } from '../procedure.ts';
 import type { SaContext } from '../sa-context.ts';
 import { informational } from './informational.ts';
 
@@ -17,6 +17,6 @@ export function* deleteChild(sa: SaContext, child: ChildSa): Procedure<void> {
 
 /** RFC 7296 1.4.1: HDR, SK {D}  -->  <--  HDR, SK {} */
 export function* deleteIkeSa(): Procedure<'deleted'> {
-  yield* informational([deleteIkePayload]);
+  yield* farewell([deleteIkePayload]);
   return 'deleted';
 }

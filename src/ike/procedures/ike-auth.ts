@@ -1,11 +1,17 @@
 import { ConfigType } from '../../cp/attributes.ts';
 import { assignedAddresses, configReply, configRequest, requestedAddresses } from '../../cp/configuration.ts';
-import type { Origin } from '../../link/link.ts';
 import type { AssignedAddresses } from '../../link/sa-store.ts';
 import { WireError } from '../../wire/reader.ts';
 import { addressSelector, type TrafficSelector } from '../../wire/traffic-selector.ts';
 import { createAuth, identityOf, verifyAuth } from '../auth.ts';
-import { type ChildAgreement, decodeSpi, encodeSpi, installChild, withReservedSpi } from '../child-sa.ts';
+import {
+  type ChildAgreement,
+  decodeSpi,
+  encodeSpi,
+  installChild,
+  type Reservation,
+  withReservedSpi,
+} from '../child-sa.ts';
 import type {
   InitiatorConfig,
   LocalAuthentication,
@@ -14,14 +20,7 @@ import type {
   ResponderProfile,
 } from '../config.ts';
 import { AuthMethod, CertEncoding, ExchangeType, IdType, NotifyType, nameOf } from '../constants.ts';
-import {
-  AuthenticationError,
-  type IkeError,
-  LocalError,
-  NoAnswerError,
-  ProtocolError,
-  RefusedError,
-} from '../errors.ts';
+import { AuthenticationError, type IkeError, LocalError, ProtocolError, RefusedError } from '../errors.ts';
 import type { Peer } from '../output.ts';
 import {
   type AuthPayload,
@@ -35,7 +34,7 @@ import {
   ProtocolId,
 } from '../payload/index.ts';
 import { findNotify, findPayload, payloadOf } from '../payloads.ts';
-import { exchange, type Message, type Procedure } from '../procedure.ts';
+import { exchange, farewell, type Message, type Procedure } from '../procedure.ts';
 import { chooseProposal, encodeProposals, espSuite, verifyAnswer } from '../proposal.ts';
 import { checkRules } from '../rules.ts';
 import { authInputs, establish, type SaContext } from '../sa-context.ts';
@@ -58,11 +57,11 @@ const FATAL: readonly number[] = [
 
 /** The initiator's part: ends with an established IKE SA, and its Child SA unless the peer refused that one alone. */
 export function* initiateIkeAuth(sa: SaContext, config: InitiatorConfig): Procedure<void> {
-  yield* withReservedSpi(sa, (spi, path) => authenticate(sa, config, spi, path));
+  yield* withReservedSpi(sa, (reserved) => authenticate(sa, config, reserved));
 }
 
-function* authenticate(sa: SaContext, config: InitiatorConfig, spi: number, path: Origin): Procedure<void> {
-  const { payloads } = yield* exchange(ExchangeType.IKE_AUTH, encodeRequest(sa, config, spi));
+function* authenticate(sa: SaContext, config: InitiatorConfig, reserved: Reservation): Procedure<void> {
+  const { payloads } = yield* exchange(ExchangeType.IKE_AUTH, encodeRequest(sa, config, reserved.spi));
   const error = payloads.find((payload) => payload.kind === 'NOTIFY' && isErrorNotify(payload));
   const refusal = error && (error as NotifyPayload).type;
   const idR = findPayload(payloads, 'IDr');
@@ -74,14 +73,14 @@ function* authenticate(sa: SaContext, config: InitiatorConfig, spi: number, path
   // RFC 7296 2.16: nothing of what the peer says counts until its AUTH payload has been verified.
   const { peerHashes } = sa.negotiated!;
   if (!verifyAuth(config.remote, auth!, authInputs(sa, 'responder', idR!.body), peerHashes)) {
-    const failure = new AuthenticationError(unproved(config.remote, auth!));
+    const failure = new AuthenticationError(missingProof(config.remote, auth!));
     // RFC 7296 2.21.2: in an INFORMATIONAL exchange of its own.
     return yield* leave([notify(NotifyType.AUTHENTICATION_FAILED)], failure);
   }
   try {
-    const agreement = refusal === undefined ? judgeChild(config, payloads, spi) : undefined;
+    const agreement = refusal === undefined ? judgeChild(config, payloads) : undefined;
     establish(sa, peerOf(idR!, auth!, config.remote));
-    if (agreement !== undefined) yield* installChild(sa, path, agreement);
+    if (agreement !== undefined) yield* installChild(sa, reserved, agreement);
     else sa.emit({ type: 'child-failed', error: new RefusedError(refusal!, 'the Child SA') });
   } catch (failure) {
     if (failure instanceof LocalError || failure instanceof ProtocolError) {
@@ -109,7 +108,7 @@ function encodeRequest(sa: SaContext, config: InitiatorConfig, spi: number): Pay
 }
 
 /** Checks what the peer made of our Child SA. @throws ProtocolError, LocalError */
-function judgeChild(config: InitiatorConfig, payloads: readonly Payload[], spiIn: number): ChildAgreement {
+function judgeChild(config: InitiatorConfig, payloads: readonly Payload[]): ChildAgreement {
   const { child } = config;
   const chosen = verifyAnswer(config.childProposals, payloadOf(payloads, 'SA').proposals, ProtocolId.ESP);
   const tsI = payloadOf(payloads, 'TSi').selectors;
@@ -121,7 +120,7 @@ function judgeChild(config: InitiatorConfig, payloads: readonly Payload[], spiIn
   const answer = { tsI, tsR, ...(assigned !== undefined && { assigned }) };
   const refused = config.acceptChild(answer);
   if (refused !== undefined) throw new LocalError(refused);
-  return { ...answer, spiIn, spiOut: decodeSpi(chosen.spi), suite: espSuite(chosen) };
+  return { ...answer, spiOut: decodeSpi(chosen.spi), suite: espSuite(chosen) };
 }
 
 function assignment(payloads: readonly Payload[]): AssignedAddresses | undefined {
@@ -135,7 +134,7 @@ function assignment(payloads: readonly Payload[]): AssignedAddresses | undefined
   }
 }
 
-function unproved({ kind }: InitiatorConfig['remote'], { method }: AuthPayload): string {
+function missingProof({ kind }: InitiatorConfig['remote'], { method }: AuthPayload): string {
   const proof = {
     null: 'that it is the responder of this exchange',
     'shared-key': 'that it knows the shared key',
@@ -144,13 +143,9 @@ function unproved({ kind }: InitiatorConfig['remote'], { method }: AuthPayload):
   return `the responder did not prove ${proof} (it used the method ${nameOf(AuthMethod, method)})`;
 }
 
-/** Tells the peer that the IKE SA is over, whether it answers or not, and fails. */
+/** Tells the peer that the IKE SA is over, and fails: always with `failure`, whatever comes of that. */
 function* leave(payloads: readonly Payload[], failure: IkeError): Procedure<never> {
-  try {
-    yield* exchange(ExchangeType.INFORMATIONAL, payloads);
-  } catch (error) {
-    if (!(error instanceof NoAnswerError)) throw error;
-  }
+  yield* farewell(payloads);
   throw failure;
 }
 
@@ -165,15 +160,21 @@ export function* answerIkeAuth(
   const auth = payloadOf(payloads, 'AUTH');
   const { peerHashes } = sa.negotiated!;
   const profile = config.profile(claimOf(sa, payloads, idI, auth));
-  if (profile === undefined) return authenticationFailed('no profile accepts the claim of the initiator');
+  if (profile === undefined) return unproved('no profile accepts the claim of the initiator');
   if (!verifyAuth(profile.remote, auth, authInputs(sa, 'initiator', idI.body), peerHashes)) {
     const method = nameOf(AuthMethod, auth.method);
-    return authenticationFailed(
+    return unproved(
       `the initiator did not prove what profile ${profile.name} demands (${profile.remote.kind}; it used method ${method})`,
     );
   }
   const idR = idPayload('IDr', identityOf(profile.local));
-  const proof = createAuth(profile.local, authInputs(sa, 'responder', idR.body), peerHashes);
+  let proof: AuthPayload;
+  try {
+    proof = createAuth(profile.local, authInputs(sa, 'responder', idR.body), peerHashes);
+  } catch (error) {
+    if (error instanceof LocalError) return authenticationFailed(error);
+    throw error;
+  }
   sa.profile = profile;
   establish(sa, { ...peerOf(idI, auth, profile.remote), profile: profile.name });
   // RFC 7619 2.3: who is not authenticated must not have other IKE SAs closed.
@@ -189,11 +190,12 @@ export function* answerIkeAuth(
   return { payloads: [idR, ...certificates(profile.local), proof, ...child] };
 }
 
-function authenticationFailed(message: string): Answer {
-  return {
-    payloads: [notify(NotifyType.AUTHENTICATION_FAILED)],
-    end: { error: new AuthenticationError(message) },
-  };
+function unproved(message: string): Answer {
+  return authenticationFailed(new AuthenticationError(message));
+}
+
+function authenticationFailed(error: IkeError): Answer {
+  return { payloads: [notify(NotifyType.AUTHENTICATION_FAILED)], end: { error } };
 }
 
 /** The part of the response that is about the Child SA; its failure leaves the IKE SA as it is (RFC 7296 1.2). */
@@ -234,11 +236,10 @@ function* createChild(
   if (tsI.length === 0 || tsR.length === 0) {
     throw new ProtocolError(NotifyType.TS_UNACCEPTABLE, 'no traffic selectors are acceptable here');
   }
-  return yield* withReservedSpi(sa, function* (spiIn, path) {
-    const spiOut = decodeSpi(chosen.spi);
-    const agreement = { spiIn, spiOut, suite: espSuite(chosen), tsI, tsR };
-    yield* installChild(sa, path, { ...agreement, ...(assigned !== undefined && { assigned }) });
-    const proposal = { ...chosen, protocol: ProtocolId.ESP, spi: encodeSpi(spiIn) };
+  return yield* withReservedSpi(sa, function* (reserved) {
+    const agreement = { spiOut: decodeSpi(chosen.spi), suite: espSuite(chosen), tsI, tsR };
+    yield* installChild(sa, reserved, { ...agreement, ...(assigned !== undefined && { assigned }) });
+    const proposal = { ...chosen, protocol: ProtocolId.ESP, spi: encodeSpi(reserved.spi) };
     return [
       ...(assigned === undefined
         ? []

@@ -165,8 +165,7 @@ function accept(
     nonceI: nonce,
     nonceR,
     suite,
-    request,
-    response: bytes,
+    firstMessages: { request, response: bytes },
     peerHashes: peerHashes(payloads),
   });
   if (config.natDetection && !sa.origin.encapsulated && hasNatDetection(payloads)) {
@@ -218,8 +217,7 @@ export function answerIkeSaInit(sa: SaContext, config: ResponderConfig, request:
       nonceI,
       nonceR,
       suite,
-      request: request.bytes,
-      response,
+      firstMessages: { request: request.bytes, response },
       peerHashes: hashes,
     });
     return { response };

@@ -1,6 +1,6 @@
-import { type ChildSa, decodeSpi, encodeSpi, removeChild } from '../child-sa.ts';
+import { type ChildSa, decodeSpi, encodeSpi, removeChild, removeSa } from '../child-sa.ts';
 import { ExchangeType, NotifyType } from '../constants.ts';
-import { RefusedError } from '../errors.ts';
+import { IkeError, RefusedError } from '../errors.ts';
 import { type DeletePayload, type Payload, ProtocolId } from '../payload/index.ts';
 import { findNotify } from '../payloads.ts';
 import { exchange, type Message, type Procedure } from '../procedure.ts';
@@ -45,9 +45,10 @@ function closeChild(sa: SaContext, spi: Uint8Array): Uint8Array[] {
   if (child === undefined) return [];
   if (child.deleting) {
     // RFC 7296 1.4.1: the deletes have crossed. The inbound SA goes when ours is answered.
-    sa.submit({ kind: 'remove', direction: 'outbound', spi: child.spiOut, path: child.path });
+    removeSa(sa, child, 'outbound');
     return [];
   }
+  sa.childLoss = new IkeError('the peer closed the tunnel');
   removeChild(sa, child);
   return [encodeSpi(child.spiIn)];
 }

@@ -83,6 +83,8 @@ describe('checkRules', () => {
     ['IKE_AUTH', true, 'IDi IDr AUTH SA TSi TSr'],
     ['IKE_AUTH', true, 'IDr AUTH'],
     ['IKE_AUTH', true, 'IDr AUTH NOTIFY'],
+    ['IKE_AUTH', true, 'COOKIE'],
+    ['CREATE_CHILD_SA', true, 'COOKIE'],
     ['CREATE_CHILD_SA', false, 'SA KE TSi TSr'],
     ['CREATE_CHILD_SA', false, 'SA NONCE AUTH'],
     ['INFORMATIONAL', false, 'SA'],

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { nodeProvider } from '../../../src/crypto/node.ts';
 import { LocalError } from '../../../src/ike/errors.ts';
 import { Deadlines, RetransmissionTimer } from '../../../src/ike/timers.ts';
 import { IncomingWindow, OutgoingWindow } from '../../../src/ike/window.ts';
@@ -57,7 +58,7 @@ describe('the outgoing window', () => {
 
 describe('the incoming window', () => {
   it('takes one request after the other, and knows the last one by its octets', () => {
-    const window = new IncomingWindow();
+    const window = new IncomingWindow(nodeProvider());
     const first = utf8('first');
     const second = utf8('second');
     expect(window.classify(1, first).kind).toBe('outside');
@@ -74,5 +75,14 @@ describe('the incoming window', () => {
     window.accept(second);
     expect(window.classify(0, first).kind).toBe('outside');
     expect(window.classify(0xffff_ffff, first).kind).toBe('outside');
+  });
+
+  it('does not keep the request itself', () => {
+    const window = new IncomingWindow(nodeProvider());
+    const request = utf8('request');
+    window.accept(request);
+    request.fill(0);
+    expect(window.classify(0, utf8('request')).kind).toBe('repeated');
+    expect(window.classify(0, request).kind).toBe('outside');
   });
 });
