@@ -10,6 +10,7 @@ const ALLOWED = {
   cp: CORE,
   esp: [...CORE, 'crypto'],
   ike: [...CORE, 'crypto', 'cp'],
+  decode: [...CORE, 'crypto', 'cp', 'ike', 'transport'],
   native: CORE,
   host: ['wire'],
   transport: [...CORE, 'native', 'host'],

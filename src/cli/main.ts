@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { existsSync, readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
+import { decodeCommand } from './decode.ts';
 import { demoCommand } from './demo.ts';
 import { extendCommand } from './extend.ts';
 import { kindOf, STATUS_OF } from './failure.ts';
@@ -15,7 +16,7 @@ const program = new Command('ike-telescope')
   .configureOutput({
     outputError: (text, write) => write(text.replace(/^error: /, 'ike-telescope: ')),
   });
-for (const command of [keygenCommand(), relayCommand(), extendCommand(), demoCommand()]) {
+for (const command of [keygenCommand(), relayCommand(), extendCommand(), demoCommand(), decodeCommand()]) {
   program.addCommand(command.copyInheritedSettings(program));
 }
 

@@ -1,0 +1,108 @@
+import { type ProtectionKeys, type ProtectionSuite, UnsupportedAlgorithm } from '../crypto/provider.ts';
+import { EncryptionTransform, IntegrityTransform, protectionKeyLengths } from '../crypto/transforms.ts';
+import type { EspSuite } from '../link/sa-store.ts';
+import { type Address, familyOf } from '../wire/address.ts';
+import { hex } from '../wire/bytes.ts';
+
+/** The keys of an IKE SA (RFC 7296 2.14); `initiator` protects what the original initiator sends. */
+export interface IkeSaSecrets {
+  /** 8 octets each. */
+  readonly spiI: Uint8Array;
+  readonly spiR: Uint8Array;
+  readonly suite: ProtectionSuite;
+  /** SK_ei with its salt, and SK_ai. */
+  readonly initiator: ProtectionKeys;
+  /** SK_er with its salt, and SK_ar. */
+  readonly responder: ProtectionKeys;
+}
+
+/** The keys of one direction of a Child SA (RFC 7296 2.17). */
+export interface EspSaSecrets {
+  readonly source: Address;
+  readonly destination: Address;
+  readonly spi: number;
+  readonly suite: EspSuite;
+  readonly keys: ProtectionKeys;
+}
+
+/**
+ * A line of Wireshark's `ikev2_decryption_table` (without line end): SPIi, SPIr, SK_ei, SK_er, encryption, SK_ai, SK_ar,
+ * integrity. Wireshark has no ChaCha20-Poly1305 there; it passes over such a line with a warning.
+ * @throws UnsupportedAlgorithm; RangeError for keys that are not of the suite's lengths
+ */
+export function ikeTableLine({ spiI, spiR, suite, initiator, responder }: IkeSaSecrets): string {
+  checkLengths(suite, initiator);
+  checkLengths(suite, responder);
+  return [
+    hex(spiI),
+    hex(spiR),
+    hex(initiator.encryption),
+    hex(responder.encryption),
+    `"${ikeEncryptionName(suite)}"`,
+    hex(initiator.integrity),
+    hex(responder.integrity),
+    `"${IKE_INTEGRITY[suite.integrity] ?? unnamed('integrity', suite.integrity)}"`,
+  ].join(',');
+}
+
+/**
+ * A line of Wireshark's `esp_sa` (without line end): protocol, source, destination, SPI, encryption, key, authentication,
+ * key; with extended sequence numbers, also their length and the upper half to start with, which Wireshark 4.0
+ * passes over.
+ * @throws UnsupportedAlgorithm; RangeError for keys that are not of the suite's lengths
+ */
+export function espTableLine({ source, destination, spi, suite, keys }: EspSaSecrets): string {
+  checkLengths(suite, keys);
+  const fields = [
+    `IPv${familyOf(source)}`,
+    source,
+    destination,
+    `0x${spi.toString(16).padStart(8, '0')}`,
+    ESP_ENCRYPTION[suite.encryption] ?? unnamed('encryption', suite.encryption),
+    `0x${hex(keys.encryption)}`,
+    ESP_INTEGRITY[suite.integrity] ?? unnamed('integrity', suite.integrity),
+    keys.integrity.length > 0 ? `0x${hex(keys.integrity)}` : '',
+    ...(suite.esn ? ['64-bit', '0'] : []),
+  ];
+  return fields.map((field) => `"${field}"`).join(',');
+}
+
+function checkLengths(suite: ProtectionSuite, keys: ProtectionKeys): void {
+  const lengths = protectionKeyLengths(suite);
+  if (keys.encryption.length !== lengths.encryption || keys.integrity.length !== lengths.integrity) {
+    throw new RangeError(`the suite takes keys of ${lengths.encryption} and ${lengths.integrity} octets`);
+  }
+}
+
+function ikeEncryptionName({ encryption, keyLength }: ProtectionSuite): string {
+  switch (encryption) {
+    case EncryptionTransform.AES_CBC:
+      return `AES-CBC-${keyLength} [RFC3602]`;
+    case EncryptionTransform.AES_GCM_16:
+      return `AES-GCM-${keyLength} with 16 octet ICV [RFC5282]`;
+    case EncryptionTransform.CHACHA20_POLY1305:
+      return 'ChaCha20 with Poly1305 [RFC7634]';
+    default:
+      return unnamed('encryption', encryption);
+  }
+}
+
+const IKE_INTEGRITY: Readonly<Record<number, string>> = {
+  [IntegrityTransform.NONE]: 'NONE [RFC4306]',
+  [IntegrityTransform.HMAC_SHA2_256_128]: 'HMAC_SHA2_256_128 [RFC4868]',
+};
+
+const ESP_ENCRYPTION: Readonly<Record<number, string>> = {
+  [EncryptionTransform.AES_CBC]: 'AES-CBC [RFC3602]',
+  [EncryptionTransform.AES_GCM_16]: 'AES-GCM with 16 octet ICV [RFC4106]',
+  [EncryptionTransform.CHACHA20_POLY1305]: 'ChaCha20 with Poly1305 [RFC7634]',
+};
+
+const ESP_INTEGRITY: Readonly<Record<number, string>> = {
+  [IntegrityTransform.NONE]: 'NULL',
+  [IntegrityTransform.HMAC_SHA2_256_128]: 'HMAC-SHA-256-128 [RFC4868]',
+};
+
+function unnamed(kind: 'encryption' | 'integrity', id: number): never {
+  throw new UnsupportedAlgorithm(`Wireshark's tables have no name here for ${kind} transform ${id}`);
+}
