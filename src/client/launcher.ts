@@ -119,7 +119,7 @@ function requirePrograms(programs: readonly Program[]): void {
  * itself. Node closes the inherited descriptors on exec, so commands do not get them.
  */
 function spawnInside(sockets: HostSockets, ownUserNamespace: boolean, withoutFfi: boolean): ChildProcess {
-  const inside = [process.execPath, fileURLToPath(new URL('./inside-main.js', import.meta.url))];
+  const inside = [process.execPath, fileURLToPath(new URL('../client/inside-main.js', import.meta.url))];
   const stdio: (number | 'inherit' | 'ignore' | 'ipc')[] = ['inherit', 'inherit', 'inherit'];
   stdio[Fd.ipc] = 'ipc';
   stdio[Fd.ike] = sockets.ike;

@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 
 const CACHE = resolve('node_modules/.cache/ike-telescope');
 const HOUR = 3_600_000;
@@ -16,6 +16,7 @@ export function compiledSources(): string {
   const unfinished = `${directory}.${process.pid}`;
   const options = ['--noCheck', '--declaration', 'false', '--sourceMap', 'false', '--outDir', unfinished];
   spawnSync(process.execPath, ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.build.json', ...options]);
+  for (const entry of ['cli/main.js', 'client/inside-main.js']) bundle(unfinished, entry);
   try {
     renameSync(unfinished, directory);
   } catch {
@@ -29,9 +30,18 @@ export function compiledSources(): string {
   return directory;
 }
 
+/** Bundles an entry point with its libraries, in place: tests start so many processes that loading files would be most of it. */
+function bundle(directory: string, entry: string): void {
+  const out = join(directory, 'bundle');
+  const options = ['--platform', 'node', '--format', 'esm', '--external', 'koffi', '--dir', out];
+  spawnSync(process.execPath, ['node_modules/rolldown/bin/cli.mjs', join(directory, entry), ...options]);
+  for (const name of readdirSync(out)) renameSync(join(out, name), join(directory, dirname(entry), name));
+  rmSync(out, { recursive: true });
+}
+
 function sourceHash(): string {
   mkdirSync(CACHE, { recursive: true });
-  const hash = createHash('sha256');
+  const hash = createHash('sha256').update(readFileSync('test/support/compiled.ts'));
   for (const name of (readdirSync('src', { recursive: true }) as string[]).sort()) {
     if (name.endsWith('.ts')) hash.update(`${name}\0`).update(readFileSync(join('src', name)));
   }
