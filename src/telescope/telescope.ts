@@ -29,7 +29,7 @@ export interface TelescopeOptions {
   readonly backend?: BackendFactory;
   /** Default: the system's. */
   readonly clock?: Clock;
-  /** Family of the addresses that relays assign; one for the whole network. Default 4. */
+  /** Of the addresses that relays assign. Default: 4 if the whole path can, else 6. */
   readonly family?: Family;
   /** RFC 3948 at the first hop; deeper hops never encapsulate in UDP (K28). Default false. */
   readonly encapsulated?: boolean;
@@ -163,9 +163,10 @@ export async function openTelescope(
   const hops: Hop[] = [];
   try {
     let under = link;
+    const family = options.family ?? innerFamily(path);
     for (const [index, relay] of path.entries()) {
       options.onExtending?.(index + 1, relay);
-      const hop = await extendNamed(under, relay, index, options);
+      const hop = await extendNamed(under, relay, index, { ...options, family });
       hops.push(hop);
       options.onHop?.(hop);
       under = hop.link;
@@ -177,6 +178,15 @@ export async function openTelescope(
     await closeInnermostFirst(hops);
     throw error;
   }
+}
+
+/** IPv4 inside costs 20 octets less at each hop; IPv6 where a relay has no IPv4 pool, or no IPv4 address to be reached at. */
+function innerFamily(path: readonly RelayTarget[]): Family {
+  const needsIp6 = path.some(
+    ({ pools, addresses }, index) =>
+      (pools.ip4 === undefined && pools.ip6 !== undefined) || (index > 0 && addresses.ip4 === undefined),
+  );
+  return needsIp6 ? 6 : 4;
 }
 
 async function extendNamed(

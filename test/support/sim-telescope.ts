@@ -14,7 +14,7 @@ export const CLIENT = '203.0.113.9';
 export const DESTINATION = '198.51.100.80';
 
 /** An exit whose Internet answers every packet: source and destination, addresses and UDP ports, swapped. */
-class EchoExit implements Exit {
+export class EchoExit implements Exit {
   readonly kind = 'socket';
   readonly counters = {};
   readonly seen: Uint8Array[] = [];
@@ -25,8 +25,9 @@ class EchoExit implements Exit {
     this.seen.push(bytes);
     const header = parseIpHeader(bytes, 0, bytes.length)!;
     const answer = bytes.slice();
-    answer.set(bytes.subarray(header.source, header.source + 4), header.destination);
-    answer.set(bytes.subarray(header.destination, header.destination + 4), header.source);
+    const length = header.destination - header.source;
+    answer.set(bytes.subarray(header.source, header.source + length), header.destination);
+    answer.set(bytes.subarray(header.destination, header.destination + length), header.source);
     answer.set(bytes.subarray(header.payload, header.payload + 2), header.payload + 2);
     answer.set(bytes.subarray(header.payload + 2, header.payload + 4), header.payload);
     this.#handler?.(packetFrom(answer), client);
