@@ -76,6 +76,7 @@ async function extend(command: readonly string[], options: ExtendOptions): Promi
   const json = options.json ? jsonOutput(command.length > 0 ? process.stderr : process.stdout) : undefined;
   try {
     const path = readRelays(options.path);
+    if (json === undefined) warnOfNoExit(path);
     const output = json ?? humanOutput(path, command.length > 0);
     return await runClient(path, command, options, output);
   } catch (error) {
@@ -92,6 +93,14 @@ function readRelays(file: string): readonly RelayDescriptor[] {
     throw new UsageError(`${file}: a path has at most ${MAX_HOPS} relays, not ${path.length}`);
   }
   return path;
+}
+
+function warnOfNoExit(path: readonly RelayDescriptor[]): void {
+  const last = path[path.length - 1];
+  if (last.exit) return;
+  process.stderr.write(
+    `ike-telescope: the last relay, ${last.name}, is not an exit: nothing beyond it can be reached\n`,
+  );
 }
 
 async function runClient(

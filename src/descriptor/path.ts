@@ -89,5 +89,5 @@ function stockRelay(entry: unknown, here: string, crypto: CryptoProvider): PathR
         '"openssl pkey -pubout -outform DER" writes it)',
     );
   }
-  return { ...stock, keyId: keyId(stock.publicKey, crypto), exit: false };
+  return { ...stock, keyId: keyId(stock.publicKey, crypto), exit: true };
 }

@@ -41,7 +41,8 @@ function domain(family: Family): number {
 export function openRawEspFd(libc: Libc, local: Address): number {
   const what = `raw socket for ESP (IP protocol 50) at ${local}`;
   const remedies = {
-    EPERM: 'it needs CAP_NET_RAW: run as root, or use ESP in UDP only',
+    EPERM:
+      'it needs CAP_NET_RAW: run as root, or use ESP in UDP (extend --encapsulation udp, or encapsulation: udp in relay.yaml)',
     EADDRNOTAVAIL: 'that is not an address of this host',
   };
   const family = familyOf(local);

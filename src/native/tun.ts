@@ -14,7 +14,7 @@ const REMEDIES: Readonly<Record<string, string>> = {
   ENOENT: `there is no ${DEVICE}: load the module (modprobe tun), or mknod ${DEVICE} c 10 200`,
   ENODEV: 'the kernel has no TUN driver: load the module (modprobe tun)',
   EPERM: NEEDS_ADMIN,
-  EACCES: `${NEEDS_ADMIN}; ${DEVICE} itself must be readable and writable for you (mode 0666 is usual)`,
+  EACCES: `${NEEDS_ADMIN}; ${DEVICE} itself must be readable and writable for you: chmod 0666 ${DEVICE} as root`,
   EBUSY: 'another process has that device open: stop it, or choose another name',
   EINVAL: 'an interface of that name exists and is not a TUN device: choose another name',
 };

@@ -3,7 +3,8 @@ import type { RelayDescriptor } from '../descriptor/descriptor.ts';
 import type { IkeConnection } from '../endpoint/connection.ts';
 import type { Endpoint } from '../endpoint/endpoint.ts';
 import type { InitiatorConfig } from '../ike/config.ts';
-import { IkeError, LocalError } from '../ike/errors.ts';
+import { NotifyType } from '../ike/constants.ts';
+import { IkeError, LocalError, RefusedError } from '../ike/errors.ts';
 import { defaultChildProposals, defaultIkeProposals } from '../ike/proposal.ts';
 import type { Clock, Millis } from '../link/clock.ts';
 import { compareBytes } from '../wire/bytes.ts';
@@ -212,5 +213,8 @@ export class Overlay {
 
 /** What IKE has to say of the peer names no address; what our sockets and backend say may, so only its kind is told. */
 function problemOf(error: Error): string {
+  if (error instanceof RefusedError && error.notify === NotifyType.AUTHENTICATION_FAILED) {
+    return `${error.message}; does it list this relay among its peers, with the present descriptor?`;
+  }
   return error instanceof IkeError && !(error instanceof LocalError) ? error.message : error.name;
 }

@@ -87,7 +87,9 @@ describe('an overlay that is down', () => {
     expect(problem(relays, 'stranger', 'a')).toMatch(/^the peer did not answer IKE_SA_INIT/);
     for (const name of ['a', 'b']) await relays.start(name);
     await relays.clock.advance(60_000);
-    expect(problem(relays, 'stranger', 'a')).toBe('the peer refused IKE_AUTH: AUTHENTICATION_FAILED');
+    expect(problem(relays, 'stranger', 'a')).toBe(
+      'the peer refused IKE_AUTH: AUTHENTICATION_FAILED; does it list this relay among its peers, with the present descriptor?',
+    );
     expect(overlay(relays, 'a', 'b')).toBeDefined();
     expect(problem(relays, 'a', 'b')).toBeUndefined();
     await relays.clock.until(relays.relay('b').close());
