@@ -24,7 +24,10 @@ export interface Listener {
   readonly config: ResponderConfig;
   /** From this many half-open IKE SAs on, initiators must return a cookie (RFC 7296 2.6); 0: always. */
   readonly cookieThreshold: number;
-  /** Above this many half-open IKE SAs, new ones are dropped, but for known peers. One source may have a quarter. */
+  /**
+   * Above this many half-open IKE SAs, new ones are dropped, but for those of known peers. One network or overlay peer may
+   * have a quarter of them, and one client behind an overlay peer an eighth of that.
+   */
   readonly maxHalfOpen: number;
   /** A Child SA is up; called before the peer is told, so that its first packet finds a handler. */
   onChild(connection: IkeConnection): void;
@@ -39,8 +42,8 @@ export interface EndpointOptions {
   readonly crypto: CryptoProvider;
   readonly clock: Clock;
   /**
-   * Peers that are told, rate limited, that an SPI of theirs is unknown (RFC 7296 1.5), and for whose new IKE SAs there is
-   * always room. Default: nobody.
+   * Peers that are told, rate limited, that an SPI of theirs is unknown (RFC 7296 1.5), and whose new IKE SAs find room
+   * also when others have taken all. Default: nobody.
    */
   isKnownPeer?(origin: Origin): boolean;
 }
@@ -56,6 +59,8 @@ interface Entry {
 
 /** Of the half-open IKE SAs, the part that one source may hold. */
 const SHARE_OF_SOURCE = 1 / 4;
+/** Of an overlay peer's part, what one of its clients may hold. */
+const SHARE_OF_CLIENT = 1 / 8;
 
 /** The asynchronous part of IKE over one link: demultiplexes by SPI, drives sessions, opens and answers IKE SAs. */
 export class Endpoint {
@@ -257,7 +262,9 @@ export class Endpoint {
   }
 
   #hasRoom({ maxHalfOpen }: Listener, origin: Origin): boolean {
-    if (this.#halfOpen.heldBy(origin) >= Math.max(1, maxHalfOpen * SHARE_OF_SOURCE)) return false;
+    const share = Math.max(1, maxHalfOpen * SHARE_OF_SOURCE);
+    if (this.#halfOpen.heldBySource(origin) >= share) return false;
+    if (this.#halfOpen.heldByClient(origin) >= Math.max(1, share * SHARE_OF_CLIENT)) return false;
     return this.#halfOpen.size < maxHalfOpen || this.#options.isKnownPeer?.(origin) === true;
   }
 

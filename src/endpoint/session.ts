@@ -27,6 +27,7 @@ export class Session {
   #operations: Promise<void> = Promise.resolve();
   #cancelTimer: (() => void) | undefined;
   #exchangesSeen = 0;
+  #isGivenUp = false;
   #waiting: { readonly exchanges: number; readonly done: (answered: boolean) => void }[] = [];
 
   constructor(ike: IkeSa, host: SessionHost, onEvent: (event: IkeEvent) => void) {
@@ -82,7 +83,7 @@ export class Session {
   #carryOut(output: Output): void {
     switch (output.kind) {
       case 'transmit':
-        this.#host.attachment.sendIke(output.message, output.to);
+        if (!this.#isGivenUp) this.#host.attachment.sendIke(output.message, output.to);
         return;
       case 'event':
         this.#onEvent(output.event);
@@ -112,8 +113,13 @@ export class Session {
   /** A handler of the endpoint's owner threw: that costs this IKE SA, and no other. */
   #giveUp(error: unknown): void {
     log('an IKE SA is given up after a defect: %o', error);
+    this.#isGivenUp = true;
     this.ike.abort(this.#host.clock.now());
-    this.#drain();
+    try {
+      this.#drain();
+    } catch (further) {
+      log('its end was not taken well either: %o', further);
+    }
   }
 
   #armTimer(): void {

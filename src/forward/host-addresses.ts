@@ -32,6 +32,7 @@ export class HostAddresses {
   readonly #netns: number | undefined;
   readonly #clock: Clock;
   #keys: ReadonlySet<AddressKey> = new Set();
+  readonly #routes: Record<Family, readonly Prefix[]> = { 4: [], 6: [] };
   #prefixes: readonly Prefix[] = [];
   #readAt: Millis = 0;
 
@@ -67,10 +68,14 @@ export class HostAddresses {
   async #read(): Promise<void> {
     this.#readAt = this.#clock.now();
     const interfaces = Object.values(this.#enter(networkInterfaces)).flatMap((addresses) => addresses ?? []);
-    const routes = await Promise.all(([4, 6] as const).map((family) => localRoutes(family, this.#netns)));
+    for (const family of [4, 6] as const) {
+      const routes = await localRoutes(family, this.#netns);
+      if (routes !== undefined) this.#routes[family] = routes; // else what was known stays
+    }
     const prefixes = [
       ...interfaces.map(({ address }) => hostPrefix(parseAddress(address.split('%')[0]))),
-      ...routes.flat(),
+      ...this.#routes[4],
+      ...this.#routes[6],
     ];
     this.#keys = new Set(prefixes.filter(isHost).map(({ bytes, family }) => addressKey(bytes, 0, family)));
     this.#prefixes = prefixes.filter((prefix) => !isHost(prefix));
@@ -81,8 +86,11 @@ function isHost({ bytes, length }: Prefix): boolean {
   return length === bytes.length * 8;
 }
 
-/** What the kernel delivers to the host itself; nothing if that cannot be read. */
-async function localRoutes(family: Family, netns: number | undefined): Promise<readonly Prefix[]> {
+/** What the kernel delivers to the host itself; undefined if that cannot be read. */
+async function localRoutes(
+  family: Family,
+  netns: number | undefined,
+): Promise<readonly Prefix[] | undefined> {
   try {
     const { stdout } = await ip([`-${family}`, '-json', 'route', 'show', 'table', 'local'], { netns });
     const routes: readonly { readonly type?: string; readonly dst: string }[] = JSON.parse(stdout || '[]');
@@ -90,6 +98,6 @@ async function localRoutes(family: Family, netns: number | undefined): Promise<r
       .filter(({ type }) => DELIVERED.includes(type))
       .map(({ dst }) => (dst.includes('/') ? parsePrefix(dst) : hostPrefix(parseAddress(dst))));
   } catch {
-    return [];
+    return undefined;
   }
 }

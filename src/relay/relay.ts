@@ -176,7 +176,8 @@ export class Relay {
     const { config } = this.#options;
     this.#endpoint.listen({
       config: this.#responderConfig(),
-      cookieThreshold: config.cookieThreshold,
+      // Before anybody's share of the half-open is taken by addresses that are not theirs.
+      cookieThreshold: Math.min(config.cookieThreshold, Math.floor(config.maxHalfOpen / 8)),
       maxHalfOpen: config.maxHalfOpen,
       onChild: (connection) => this.#accept(connection),
       onClosed: (connection) => {

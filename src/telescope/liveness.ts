@@ -29,14 +29,15 @@ export function watchLiveness(
     clock.now() + shortest + (random(1)[0] / 255) * (longest - shortest);
 
   const watch = (index: number) => {
-    const silence = new Silence(hops[index].tunnel);
+    // What goes through the innermost goes through all: if each looked, all would ask at once (T9).
+    const silence = index === hops.length - 1 ? new Silence(hops[index].tunnel) : undefined;
     let due = within(CHECK);
     const look = () => {
       cancels[index] = clock.at(within(LOOK), async () => {
-        if (silence.at(clock.now()) >= UNANSWERED || clock.now() >= due) {
+        if ((silence?.at(clock.now()) ?? 0) >= UNANSWERED || clock.now() >= due) {
           const cause = await causeOfEnd(hops[index]);
           if (cause !== undefined) await report(index, cause);
-          silence.end();
+          silence?.end();
           due = within(CHECK);
         }
         if (!stopped) look();

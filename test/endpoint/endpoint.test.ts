@@ -101,6 +101,17 @@ describe('half-open IKE SAs', () => {
     expect(endpoint.size).toBe(6);
   });
 
+  it("may be an eighth of an overlay peer's part for one of its clients", async () => {
+    const { link, endpoint } = await bare({ maxHalfOpen: 64 });
+    const requests = await initRequests(12);
+    const send = (address: string) =>
+      link.handlers.ike(requests.pop()!, { ...link.origin(address), overlayPeer: 'aa' });
+    for (let i = 0; i < 6; i++) send('10.0.0.1');
+    expect(endpoint.size).toBe(2);
+    for (let i = 0; i < 6; i++) send('10.0.0.2');
+    expect(endpoint.size).toBe(4);
+  });
+
   it('have room for known peers when they are all taken by others', async () => {
     const { link, endpoint } = await bare({}, { isKnownPeer: ({ address }) => address === '192.0.2.77' });
     const requests = await initRequests(12);
