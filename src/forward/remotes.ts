@@ -3,14 +3,13 @@ import type { AddressKey } from './address-key.ts';
 /** Hosts that a client may be in touch with; beyond, the one that it has not written to for longest is forgotten. */
 export const MAX_REMOTES_PER_CLIENT = 1024;
 
-/** The same of all clients together: beyond, whoever writes to one more forgets one. */
+/** What all clients share evenly, so that none can take another's part. */
 export const MAX_REMOTES = 65_536;
 
 /** Which hosts each client has written to: answers of others are not for it, but for who held its address before. */
 export class Remotes {
   /** A set keeps the order of insertion: the host written to last stands last. */
   readonly #clients = new Map<AddressKey, Set<AddressKey>>();
-  #size = 0;
 
   add(client: AddressKey, remote: AddressKey): void {
     let remotes = this.#clients.get(client);
@@ -18,13 +17,12 @@ export class Remotes {
       remotes = new Set();
       this.#clients.set(client, remotes);
     }
-    if (!remotes.delete(remote)) this.#size++;
+    remotes.delete(remote);
     remotes.add(remote);
-    if (remotes.size <= MAX_REMOTES_PER_CLIENT && this.#size <= MAX_REMOTES) return;
+    const most = Math.max(1, Math.min(MAX_REMOTES_PER_CLIENT, Math.floor(MAX_REMOTES / this.#clients.size)));
     for (const oldest of remotes) {
+      if (remotes.size <= most) return;
       remotes.delete(oldest);
-      this.#size--;
-      return;
     }
   }
 
@@ -33,7 +31,6 @@ export class Remotes {
   }
 
   release(client: AddressKey): void {
-    this.#size -= this.#clients.get(client)?.size ?? 0;
     this.#clients.delete(client);
   }
 }

@@ -1,7 +1,7 @@
 import { IpProtocol, ipHeaderLength, type UdpAddresses, writeIpHeader, writeUdpHeader } from '../wire/ip.ts';
 
 /**
- * Octets that `allocatePacket` keeps free before and after the data, so that every layer of a telescope (up to seven
+ * Octets that `allocatePacket` keeps free before and after the data, so that every layer of a telescope (up to eight
  * ESP layers over IPv6) is added and removed in place.
  */
 export const HEADROOM = 576;

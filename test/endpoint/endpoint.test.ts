@@ -5,6 +5,7 @@ import type { CryptoProvider } from '../../src/crypto/provider.ts';
 import { Endpoint, type EndpointOptions, type Listener } from '../../src/endpoint/endpoint.ts';
 import { NotifyType } from '../../src/ike/constants.ts';
 import { decodePlain } from '../../src/ike/message.ts';
+import { PayloadType } from '../../src/ike/payload/index.ts';
 import type { Attachment, Link, LinkHandlers, Origin } from '../../src/link/link.ts';
 import type { BackendFactory } from '../../src/link/sa-store.ts';
 import { anonymousProfile, initiatorConfig, responderConfig, signature } from '../support/ike-configs.ts';
@@ -171,7 +172,7 @@ describe('two endpoints', () => {
     responder.listen(listener(more));
     const connect = () =>
       initiator.connect(initiatorConfig(crypto, relay), one.origin('198.51.100.2', false));
-    return { clock, initiator, responder, connect };
+    return { clock, network, initiator, responder, connect };
   }
 
   it('overwrite keys once they are installed', async () => {
@@ -187,7 +188,7 @@ describe('two endpoints', () => {
 
   it('lose one IKE SA, and only that, when a handler throws', async () => {
     let bad = true;
-    const { clock, connect, responder } = await pair(
+    const { clock, network, connect, responder } = await pair(
       {},
       {
         onChild: () => {
@@ -198,6 +199,10 @@ describe('two endpoints', () => {
     const first = connect();
     first.catch(() => {});
     await clock.advance(1_000);
+    // The peer must not be told that all is well with an IKE SA that is gone: nothing protected is sent.
+    const answers = network.eavesdropper('i', 'r').filter(({ from }) => from === 'r');
+    expect(answers.length).toBeGreaterThan(0);
+    expect(answers.map(({ bytes }) => bytes[20 + 8 + 16])).not.toContain(PayloadType.SK);
     expect(responder.size).toBe(0);
     bad = false;
     await clock.until(connect());
