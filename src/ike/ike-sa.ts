@@ -2,15 +2,17 @@ import type { Millis } from '../link/clock.ts';
 import type { Origin } from '../link/link.ts';
 import type { SaOperation, SaResult } from '../link/sa-store.ts';
 import { hex } from '../wire/bytes.ts';
-import { followPeer, removeSas } from './child-sa.ts';
+import { removeSas } from './child-sa.ts';
 import type { InitiatorConfig, ResponderConfig } from './config.ts';
-import { ExchangeType, NotifyType, nameOf } from './constants.ts';
-import { type IkeError, ikeErrorOf, NoAnswerError, ProtocolError, RefusedError } from './errors.ts';
+import { ExchangeType, NotifyType } from './constants.ts';
+import { type IkeError, ikeErrorOf, NoAnswerError, ProtocolError } from './errors.ts';
 import type { IkeHeader } from './header.ts';
+import { type Job, JobQueue } from './job-queue.ts';
 import { decodePlain, peekHeader } from './message.ts';
+import { MessageStream, type Received, type StreamConfig } from './message-stream.ts';
 import { Outbox } from './outbox.ts';
 import type { Output } from './output.ts';
-import { notify, type Payload } from './payload/index.ts';
+import { notify } from './payload/index.ts';
 import { type Effect, type Message, type Outcome, type Procedure, Run } from './procedure.ts';
 import type { Answer } from './procedures/answer.ts';
 import { answerCreateChild } from './procedures/create-child.ts';
@@ -19,16 +21,9 @@ import { answerIkeAuth, initiateIkeAuth } from './procedures/ike-auth.ts';
 import { answerIkeSaInit, initiateIkeSaInit } from './procedures/ike-sa-init.ts';
 import { answerInformational } from './procedures/informational.ts';
 import { checkLiveness } from './procedures/liveness.ts';
-import { headerFields, newContext, type Role, type SaContext } from './sa-context.ts';
-import { refusalHint } from './spi-hint.ts';
-import { Deadlines } from './timers.ts';
-import { IncomingWindow, OutgoingWindow } from './window.ts';
+import { newContext, type Role, type SaContext } from './sa-context.ts';
+import { Agenda } from './timers.ts';
 
-/**
- * How long a request goes on being sent after an unauthenticated message said that it will not be answered: long enough
- * for the peer's own answer to overtake a forged one, short enough for people to wait for (RFC 7296 2.21.1).
- */
-const HINT_GRACE: Millis = 2_000;
 /**
  * How long we wait for the answer to our last request: it can only tell us that the peer has heard it (RFC 7296 1.4.1). Also
  * the longest that `close` of an established IKE SA takes.
@@ -37,14 +32,8 @@ const FAREWELL_PATIENCE: Millis = 2_000;
 /** The least time between two liveness checks that unauthenticated messages cause (RFC 7296 2.4, 2.21.4). */
 const HINTED_LIVENESS_INTERVAL: Millis = 10_000;
 
-/** One exchange, or several, that we initiate; one that returns 'deleted' ends the IKE SA in good order. */
-type Job = () => Procedure<unknown>;
-
 /** What performing an effect needs of the run that asked for it. */
 type Waiting = Pick<Run<unknown>, 'ended' | 'resume' | 'fail'>;
-
-/** What is the same in both roles. */
-type SaConfig = Pick<InitiatorConfig, 'crypto' | 'retransmission' | 'establishedRetransmission'>;
 
 /**
  * One IKE SA (RFC 7296), without sockets, clock or promises. The law: call one method, drain `poll()`, then arm
@@ -56,32 +45,25 @@ export class IkeSa {
   /** Hex of our own SPI: what the peer's messages are told apart by (RFC 7296 2.6). */
   readonly localSpi: string;
   readonly #sa: SaContext;
-  readonly #config: SaConfig;
-  readonly #outgoing: OutgoingWindow;
-  readonly #incoming: IncomingWindow;
-  readonly #deadlines = new Deadlines<'half-open' | 'childless' | 'hint' | 'farewell'>();
+  readonly #stream: MessageStream;
+  readonly #agenda = new Agenda();
   readonly #outbox = new Outbox();
   readonly #operations = new Map<number, { readonly run: Waiting; readonly operation: SaOperation }>();
-  readonly #jobs: Job[] = [];
+  readonly #jobs = new JobQueue();
   readonly #answer: (message: Message) => Procedure<Answer>;
   #initiating: Run<unknown> | undefined;
   #answering: Run<Answer> | undefined;
-  #exchanges = 0;
-  #hint: IkeError | undefined;
   #hintedLivenessAt: Millis = Number.NEGATIVE_INFINITY;
   #closing = false;
   /** Why it is being closed, unless that was asked for. */
   #reason: IkeError | undefined;
   #closed = false;
-  #now: Millis;
 
   /** Starts an IKE SA: its IKE_SA_INIT request is the first output. */
   static initiate(config: InitiatorConfig, to: Origin, now: Millis): IkeSa {
     const sa = new IkeSa('initiator', config, to, now, (message) => sa.#answerEstablished(message));
-    sa.#jobs.push(
-      () => initiateIkeSaInit(sa.#sa, config),
-      () => initiateIkeAuth(sa.#sa, config),
-    );
+    sa.#jobs.add('set-up', () => initiateIkeSaInit(sa.#sa, config));
+    sa.#jobs.add('set-up', () => initiateIkeAuth(sa.#sa, config));
     sa.#settleDown();
     return sa;
   }
@@ -93,14 +75,16 @@ export class IkeSa {
         ? answerIkeAuth(sa.#sa, config, message)
         : sa.#answerEstablished(message),
     );
-    sa.#deadlines.set('half-open', now + config.halfOpenTimeout);
-    sa.#respondToInit(config, request, origin);
+    sa.#agenda.set('half-open', now + config.halfOpenTimeout, () =>
+      sa.#terminate(new NoAnswerError('the initiator did not complete IKE_AUTH')),
+    );
+    sa.#respondToInit(config, request);
     return sa;
   }
 
   private constructor(
     role: Role,
-    config: SaConfig,
+    config: StreamConfig,
     origin: Origin,
     now: Millis,
     answer: (message: Message) => Procedure<Answer>,
@@ -109,15 +93,14 @@ export class IkeSa {
     const localSpi = crypto.random(8);
     this.role = role;
     this.localSpi = hex(localSpi);
-    this.#config = config;
-    this.#outgoing = new OutgoingWindow(config.retransmission);
-    this.#incoming = new IncomingWindow(crypto);
     this.#answer = answer;
-    this.#now = now;
-    this.#sa = newContext(role, crypto, localSpi, origin, {
+    this.#sa = newContext(role, crypto, localSpi, origin, now, {
+      agenda: this.#agenda,
       emit: (event) => this.#outbox.emit(event),
       submit: (operation) => void this.#outbox.submit(operation),
+      enqueue: (urgency, job) => this.#jobs.add(urgency, job),
     });
+    this.#stream = new MessageStream(this.#sa, config, this.#outbox);
   }
 
   get closed(): boolean {
@@ -136,13 +119,13 @@ export class IkeSa {
 
   /** Round trips: responses to requests of ours, including those that asked for another IKE_SA_INIT request. */
   get exchanges(): number {
-    return this.#exchanges;
+    return this.#stream.exchanges;
   }
 
   /** When `handleTimeout` wants to be called. */
   get nextTimeout(): Millis | undefined {
     if (this.#closed) return undefined;
-    const deadlines = [this.#deadlines.earliest, this.#outgoing.outstanding?.timer.deadline];
+    const deadlines = [this.#agenda.earliest, this.#stream.nextTimeout];
     const earliest = Math.min(...deadlines.map((at) => at ?? Number.POSITIVE_INFINITY));
     return Number.isFinite(earliest) ? earliest : undefined;
   }
@@ -154,7 +137,7 @@ export class IkeSa {
 
   /** Takes any datagram; whatever is not the peer's, or not the one that is due, changes nothing. */
   handleDatagram(message: Uint8Array, origin: Origin, now: Millis): void {
-    this.#now = now;
+    this.#sa.now = now;
     const header = peekHeader(message);
     const { linkId, overlayPeer } = this.#sa.origin;
     // At a relay an address alone does not identify a peer: another overlay peer is not this one.
@@ -172,31 +155,21 @@ export class IkeSa {
       // A repeated IKE_SA_INIT request does not have our SPI yet.
       if (isInitiator || header.exchangeType !== ExchangeType.IKE_SA_INIT) return;
     }
-    if (flags.response) this.#receiveResponse(header, message, origin);
-    else this.#receiveRequest(header, message, origin);
+    this.#receive(this.#stream.receive(header, message, origin), origin);
     this.#settleDown();
   }
 
   handleTimeout(now: Millis): void {
-    this.#now = now;
-    for (let due = this.#deadlines.takeDue(now); due !== undefined; due = this.#deadlines.takeDue(now)) {
-      if (due === 'half-open') this.#terminate(new NoAnswerError('the initiator did not complete IKE_AUTH'));
-      else if (due === 'childless') this.#startClosing();
-      else if (due === 'hint') this.#initiating?.fail(this.#hint!);
-      else this.#initiating?.fail(new NoAnswerError('the peer did not answer when it was told of the end'));
-    }
-    const { outstanding } = this.#outgoing;
-    if (outstanding !== undefined && outstanding.timer.deadline <= now && !this.#closed) {
-      if (outstanding.timer.expire(now) === 'resend')
-        this.#outbox.transmit(outstanding.message, this.#sa.origin);
-      else this.#initiating?.fail(this.#hint ?? noAnswer(outstanding.exchangeType, outstanding.timer.sends));
-    }
+    this.#sa.now = now;
+    this.#agenda.runDue(now);
+    const failure = this.#closed ? undefined : this.#stream.handleTimeout(now);
+    if (failure !== undefined) this.#initiating?.fail(failure);
     this.#settleDown();
   }
 
   /** The result of an `operation` output. */
   handleCompleted(id: number, result: SaResult, now: Millis): void {
-    this.#now = now;
+    this.#sa.now = now;
     const entry = this.#operations.get(id);
     if (entry === undefined) return;
     this.#operations.delete(id);
@@ -210,9 +183,10 @@ export class IkeSa {
 
   /** Deletes one Child SA; without effect if there is none of that id. */
   closeChild(tunnelId: string, now: Millis): void {
-    this.#now = now;
+    this.#sa.now = now;
     for (const child of this.#sa.children.values()) {
-      if (child.tunnel.id === tunnelId && !this.#closing) this.#jobs.push(() => deleteChild(this.#sa, child));
+      if (child.tunnel.id !== tunnelId || this.#closing) continue;
+      this.#jobs.add('delete', () => deleteChild(this.#sa, child));
     }
     this.#settleDown();
   }
@@ -222,21 +196,21 @@ export class IkeSa {
    * either case.
    */
   close(now: Millis): void {
-    this.#now = now;
+    this.#sa.now = now;
     this.#startClosing();
     this.#settleDown();
   }
 
   /** Closes it at once and sends nothing. */
   abort(now: Millis): void {
-    this.#now = now;
+    this.#sa.now = now;
     this.#terminate();
   }
 
   /** An empty INFORMATIONAL exchange, unless something else is under way that serves as well (RFC 7296 2.4). */
   checkLiveness(now: Millis): void {
-    this.#now = now;
-    if (this.established && this.#initiating === undefined) this.#jobs.push(checkLiveness);
+    this.#sa.now = now;
+    if (this.established && this.#initiating === undefined) this.#jobs.add('liveness', checkLiveness);
     this.#settleDown();
   }
 
@@ -247,67 +221,40 @@ export class IkeSa {
     this.checkLiveness(now);
   }
 
-  #respondToInit(config: ResponderConfig, request: Uint8Array, origin: Origin): void {
+  #respondToInit(config: ResponderConfig, request: Uint8Array): void {
     const decoded = decodePlain(request);
     try {
       if (decoded.kind !== 'ok')
         throw new ProtocolError(NotifyType.INVALID_SYNTAX, 'not an IKE_SA_INIT request');
       const { header, payloads } = decoded;
       const { response, refused } = answerIkeSaInit(this.#sa, config, { header, payloads, bytes: request });
-      this.#incoming.accept(request);
-      this.#incoming.answer(response);
-      this.#outbox.transmit(response, origin);
+      this.#stream.respondToInitial(request, response);
       if (refused !== undefined) this.#terminate(refused);
     } catch (error) {
       this.#terminate(ikeErrorOf(error));
     }
   }
 
-  #receiveResponse(header: IkeHeader, bytes: Uint8Array, origin: Origin): void {
-    const { outstanding } = this.#outgoing;
-    const { negotiated, established } = this.#sa;
-    if (
-      outstanding === undefined ||
-      header.messageId !== this.#outgoing.messageId ||
-      header.exchangeType !== outstanding.exchangeType
-    ) {
-      return;
+  #receive(received: Received | undefined, origin: Origin): void {
+    switch (received?.kind) {
+      case 'request':
+        this.#startAnswering(received.message, origin);
+        return;
+      case 'response':
+        this.#initiating?.resume(received.message);
+        return;
+      case 'malformed-request':
+        this.#respondWithError(received.header, origin, received.error);
+        return;
+      case 'malformed-response':
+        this.#initiating?.fail(received.error);
     }
-    if (negotiated === undefined) {
-      const decoded = decodePlain(bytes);
-      if (decoded.kind !== 'ok') return;
-      this.#initiating?.resume({ header, payloads: decoded.payloads, bytes });
-      return;
-    }
-    const refusal = established ? undefined : refusalHint(bytes);
-    if (refusal !== undefined) {
-      this.#takeHint(new RefusedError(refusal, nameOf(ExchangeType, header.exchangeType)));
-      return;
-    }
-    const decoded = negotiated.protection.decode(bytes);
-    if (decoded.kind !== 'ok' && decoded.kind !== 'protected-error') return;
-    this.#completeExchange();
-    this.#follow(origin);
-    if (decoded.kind === 'ok') this.#initiating?.resume({ header, payloads: decoded.payloads, bytes });
-    else this.#initiating?.fail(decoded.error);
   }
 
-  #receiveRequest(header: IkeHeader, bytes: Uint8Array, origin: Origin): void {
-    const arrival = this.#incoming.classify(header.messageId, bytes);
-    if (arrival.kind === 'repeated' && arrival.response !== undefined)
-      this.#outbox.transmit(arrival.response, origin);
-    const { negotiated } = this.#sa;
-    if (arrival.kind !== 'new' || negotiated === undefined || !this.#isWelcome(header.exchangeType)) return;
-    const decoded = negotiated.protection.decode(bytes);
-    if (decoded.kind !== 'ok' && decoded.kind !== 'protected-error') return;
-    this.#incoming.accept(bytes);
-    this.#follow(origin);
-    if (decoded.kind === 'protected-error') {
-      this.#respondWithError(header, origin, decoded.error);
-      return;
-    }
+  #startAnswering(message: Message, origin: Origin): void {
+    const { header } = message;
     this.#answering = new Run<Answer>(
-      this.#answer({ header, payloads: decoded.payloads, bytes }),
+      this.#answer(message),
       (effect) => this.#perform(this.#answering!, effect),
       (outcome) => {
         this.#answering = undefined;
@@ -318,12 +265,6 @@ export class IkeSa {
       },
     );
     this.#answering.start();
-  }
-
-  /** Whether requests of this exchange are answered in the present state: before IKE_AUTH, only that. */
-  #isWelcome(exchangeType: number): boolean {
-    if (!this.#sa.established) return this.role === 'responder' && exchangeType === ExchangeType.IKE_AUTH;
-    return exchangeType === ExchangeType.CREATE_CHILD_SA || exchangeType === ExchangeType.INFORMATIONAL;
   }
 
   // biome-ignore lint/correctness/useYield: it never waits
@@ -341,9 +282,7 @@ export class IkeSa {
   }
 
   #respond(header: IkeHeader, origin: Origin, { payloads, end }: Answer): void {
-    const response = this.#encode(header.exchangeType, header.messageId, true, payloads);
-    this.#incoming.answer(response);
-    this.#outbox.transmit(response, origin);
+    this.#stream.respond(header, payloads, origin);
     if (end !== undefined) this.#terminate(end.error);
   }
 
@@ -357,10 +296,10 @@ export class IkeSa {
     this.#closing = true;
     this.#reason = reason;
     if (this.#sa.established) {
-      this.#jobs.length = 0;
-      this.#deadlines.start('farewell', this.#now + FAREWELL_PATIENCE);
+      this.#jobs.clear();
+      this.#limitFarewell();
     }
-    this.#jobs.push(deleteIkeSa);
+    this.#jobs.add('delete', deleteIkeSa);
   }
 
   /** What every method ends with: starts the next exchange of ours, and keeps the deadlines up to date. */
@@ -376,10 +315,11 @@ export class IkeSa {
       );
       this.#initiating.start();
     }
-    if (this.#sa.established) this.#deadlines.clear('half-open');
+    if (this.#sa.established) this.#agenda.delete('half-open');
     const timeout = this.#sa.profile?.childlessTimeout;
-    if (timeout !== undefined && this.#isChildless()) this.#deadlines.start('childless', this.#now + timeout);
-    else this.#deadlines.clear('childless');
+    if (timeout !== undefined && this.#isChildless())
+      this.#agenda.start('childless', this.#sa.now + timeout, () => this.#startClosing());
+    else this.#agenda.delete('childless');
   }
 
   #isChildless(): boolean {
@@ -387,7 +327,7 @@ export class IkeSa {
   }
 
   #nextJob(): Job | undefined {
-    return this.#closed || this.#initiating !== undefined ? undefined : this.#jobs.shift();
+    return this.#closed || this.#initiating !== undefined ? undefined : this.#jobs.take();
   }
 
   #finishInitiating(outcome: Outcome<unknown>): void {
@@ -399,24 +339,21 @@ export class IkeSa {
     }
     if (outcome.value === 'deleted') this.#terminate(this.#reason);
     // An IKE_SA_INIT request stays outstanding until its procedure has accepted a response.
-    else if (this.#outgoing.outstanding !== undefined) this.#completeExchange();
+    else this.#stream.complete();
   }
 
   #perform(run: Waiting, effect: Effect): void {
     switch (effect.kind) {
       case 'initial-exchange':
-        if (this.#outgoing.outstanding !== undefined) this.#exchanges++;
-        this.#dropHint();
-        this.#send(ExchangeType.IKE_SA_INIT, effect.request);
+        this.#stream.sendInitial(effect.request);
         break;
       case 'wait-again':
-        if (effect.hint !== undefined) this.#takeHint(effect.hint);
+        if (effect.hint !== undefined) this.#stream.takeHint(effect.hint);
         break;
       case 'exchange':
         try {
-          const { exchangeType, payloads, isFarewell } = effect;
-          if (isFarewell) this.#deadlines.start('farewell', this.#now + FAREWELL_PATIENCE);
-          this.#send(exchangeType, this.#encode(exchangeType, this.#outgoing.messageId, false, payloads));
+          if (effect.isFarewell) this.#limitFarewell();
+          this.#stream.send(effect.exchangeType, effect.payloads);
         } catch (error) {
           run.fail(ikeErrorOf(error));
         }
@@ -426,26 +363,17 @@ export class IkeSa {
     }
   }
 
-  #completeExchange(): void {
-    this.#outgoing.complete();
-    this.#exchanges++;
-    this.#dropHint();
-  }
-
-  #takeHint(error: IkeError): void {
-    this.#hint = error;
-    this.#deadlines.start('hint', this.#now + HINT_GRACE);
-  }
-
-  #dropHint(): void {
-    this.#hint = undefined;
-    this.#deadlines.clear('hint');
+  #limitFarewell(): void {
+    this.#agenda.start('farewell', this.#sa.now + FAREWELL_PATIENCE, () =>
+      this.#initiating?.fail(new NoAnswerError('the peer did not answer when it was told of the end')),
+    );
   }
 
   /** Ends everything that is under way, removes what there is, and says so; the last event. */
   #terminate(error?: IkeError): void {
     if (this.#closed) return;
     this.#closed = true;
+    this.#agenda.clear();
     this.#initiating?.end();
     this.#answering?.end();
     for (const child of this.#sa.children.values()) removeSas(this.#sa, child);
@@ -454,35 +382,4 @@ export class IkeSa {
     this.#sa.negotiated?.keys.destroy();
     this.#outbox.emit({ type: 'closed', ...(error !== undefined && { error }) });
   }
-
-  #send(exchangeType: number, message: Uint8Array): void {
-    const { establishedRetransmission } = this.#config;
-    if (this.#sa.established && establishedRetransmission)
-      this.#outgoing.schedule = establishedRetransmission;
-    this.#outgoing.send(exchangeType, message, this.#now);
-    this.#outbox.transmit(message, this.#sa.origin);
-  }
-
-  #encode(
-    exchangeType: number,
-    messageId: number,
-    response: boolean,
-    payloads: readonly Payload[],
-  ): Uint8Array {
-    const negotiated = this.#sa.negotiated!;
-    const fields = headerFields(this.#sa, negotiated, exchangeType, messageId, response);
-    return negotiated.protection.encode(fields, payloads);
-  }
-
-  /** RFC 7296 2.23: the responder follows the initiator's address, which a NAT may change. */
-  #follow(origin: Origin): void {
-    if (this.role !== 'responder') return;
-    this.#sa.origin = origin;
-    followPeer(this.#sa);
-  }
-}
-
-function noAnswer(exchangeType: number, sends: number): NoAnswerError {
-  const exchange = nameOf(ExchangeType, exchangeType);
-  return new NoAnswerError(`the peer did not answer ${exchange} (the request was sent ${sends} times)`);
 }

@@ -1,4 +1,5 @@
 import type { CryptoProvider } from '../crypto/provider.ts';
+import type { Millis } from '../link/clock.ts';
 import type { Origin } from '../link/link.ts';
 import type { SaOperation } from '../link/sa-store.ts';
 import type { AuthInputs } from './auth.ts';
@@ -6,10 +7,12 @@ import type { ChildSa } from './child-sa.ts';
 import type { ResponderProfile } from './config.ts';
 import type { IkeError } from './errors.ts';
 import type { HeaderFields } from './header.ts';
+import type { Job, Urgency } from './job-queue.ts';
 import type { IkeKeys } from './key-schedule.ts';
 import type { IkeEvent, Peer } from './output.ts';
 import type { IkeSuite } from './proposal.ts';
 import type { Protection } from './protection.ts';
+import type { Agenda } from './timers.ts';
 
 /** The original roles of an IKE SA (RFC 7296 2.2). */
 export type Role = 'initiator' | 'responder';
@@ -31,9 +34,13 @@ export interface Negotiated {
 
 /** Where what the procedures bring about goes. */
 interface SaSinks {
+  /** What is due at a time of its own; an entry of a Child SA has its SPI in its name. */
+  readonly agenda: Agenda;
   emit(event: IkeEvent): void;
   /** An operation whose result nobody waits for. */
   submit(operation: SaOperation): void;
+  /** An exchange of ours, for when the window is free. */
+  enqueue(urgency: Urgency, job: Job): void;
 }
 
 /** What the procedures of one IKE SA share; the IKE SA itself runs them and owns the message stream. */
@@ -42,6 +49,8 @@ export interface SaContext extends SaSinks {
   readonly crypto: CryptoProvider;
   /** Our own SPI, and the peer's: zeros while the initiator does not know it. */
   readonly localSpi: Uint8Array;
+  /** The time of the call under way. */
+  now: Millis;
   negotiated: Negotiated | undefined;
   /** Where requests and ESP go. */
   origin: Origin;
@@ -65,6 +74,7 @@ export function newContext(
   crypto: CryptoProvider,
   localSpi: Uint8Array,
   origin: Origin,
+  now: Millis,
   sinks: SaSinks,
 ): SaContext {
   return {
@@ -72,6 +82,7 @@ export function newContext(
     crypto,
     localSpi,
     origin,
+    now,
     negotiated: undefined,
     established: false,
     profile: undefined,

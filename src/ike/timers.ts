@@ -36,34 +36,39 @@ export class RetransmissionTimer {
   }
 }
 
-/** A few named deadlines, of which the earliest counts. */
-export class Deadlines<Name extends string> {
-  readonly #at = new Map<Name, Millis>();
+/** Work that is due at a time of its own, by a name that can be any text; the earliest counts. */
+export class Agenda {
+  readonly #entries = new Map<string, { readonly at: Millis; readonly work: () => void }>();
 
-  set(name: Name, at: Millis): void {
-    this.#at.set(name, at);
+  /** Replaces what has the same name. */
+  set(name: string, at: Millis, work: () => void): void {
+    this.#entries.set(name, { at, work });
   }
 
-  /** Sets it unless it is running. */
-  start(name: Name, at: Millis): void {
-    if (!this.#at.has(name)) this.#at.set(name, at);
+  /** Sets it unless there is one of that name already. */
+  start(name: string, at: Millis, work: () => void): void {
+    if (!this.#entries.has(name)) this.set(name, at, work);
   }
 
-  clear(name: Name): void {
-    this.#at.delete(name);
+  delete(name: string): void {
+    this.#entries.delete(name);
+  }
+
+  clear(): void {
+    this.#entries.clear();
   }
 
   get earliest(): Millis | undefined {
-    return this.#at.size === 0 ? undefined : Math.min(...this.#at.values());
+    if (this.#entries.size === 0) return undefined;
+    return Math.min(...Array.from(this.#entries.values(), ({ at }) => at));
   }
 
-  /** Removes a deadline that has passed and returns its name. */
-  takeDue(now: Millis): Name | undefined {
-    for (const [name, at] of this.#at) {
+  /** Does what is due, each once; what it adds that is due at once is done as well. */
+  runDue(now: Millis): void {
+    for (const [name, { at, work }] of this.#entries) {
       if (at > now) continue;
-      this.#at.delete(name);
-      return name;
+      this.#entries.delete(name);
+      work();
     }
-    return undefined;
   }
 }

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { establish, newContext } from '../../src/ike/sa-context.ts';
+import { Agenda } from '../../src/ike/timers.ts';
 import {
   anonymousProfile,
   initiatorConfig,
@@ -15,9 +16,11 @@ const { provider } = testCrypto(61);
 // Requests may be 64 KiB, and anybody may send them: an IKE SA outlives its messages, so it keeps none of them.
 describe('an established IKE SA', () => {
   it('does not keep the first messages', () => {
-    const sa = newContext('responder', provider, new Uint8Array(8), TO_RESPONDER, {
+    const sa = newContext('responder', provider, new Uint8Array(8), TO_RESPONDER, 0, {
+      agenda: new Agenda(),
       emit: () => {},
       submit: () => {},
+      enqueue: () => {},
     });
     const bytes = new Uint8Array(8);
     sa.negotiated = {

@@ -1,7 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { nodeProvider } from '../../../src/crypto/node.ts';
 import { LocalError } from '../../../src/ike/errors.ts';
-import { Deadlines, RetransmissionTimer } from '../../../src/ike/timers.ts';
+import { JobQueue } from '../../../src/ike/job-queue.ts';
+import { checkLiveness } from '../../../src/ike/procedures/liveness.ts';
+import { Agenda, RetransmissionTimer } from '../../../src/ike/timers.ts';
 import { IncomingWindow, OutgoingWindow } from '../../../src/ike/window.ts';
 import { utf8 } from '../../../src/wire/bytes.ts';
 import { SCHEDULE } from '../../support/ike-configs.ts';
@@ -19,19 +21,54 @@ describe('the retransmission timer', () => {
   });
 });
 
-describe('deadlines', () => {
-  it('give the earliest, and each that is due once', () => {
-    const deadlines = new Deadlines<'a' | 'b'>();
-    expect(deadlines.earliest).toBeUndefined();
-    deadlines.set('a', 20);
-    deadlines.start('a', 10);
-    deadlines.start('b', 15);
-    expect(deadlines.earliest).toBe(15);
-    expect(deadlines.takeDue(14)).toBeUndefined();
-    expect(deadlines.takeDue(15)).toBe('b');
-    expect(deadlines.takeDue(15)).toBeUndefined();
-    deadlines.clear('a');
-    expect(deadlines.earliest).toBeUndefined();
+describe('an agenda', () => {
+  it('tells when the first work is due, and does each once', () => {
+    const done: string[] = [];
+    const agenda = new Agenda();
+    expect(agenda.earliest).toBeUndefined();
+    agenda.set('a', 20, () => done.push('a'));
+    agenda.start('a', 10, () => done.push('not started: there is one'));
+    agenda.start('b', 15, () => done.push('b'));
+    expect(agenda.earliest).toBe(15);
+    agenda.runDue(14);
+    expect(done).toEqual([]);
+    agenda.runDue(15);
+    agenda.runDue(15);
+    expect(done).toEqual(['b']);
+    agenda.delete('a');
+    agenda.runDue(20);
+    expect(done).toEqual(['b']);
+    expect(agenda.earliest).toBeUndefined();
+  });
+
+  it('does what its own work adds, and nothing once it is cleared', () => {
+    const done: string[] = [];
+    const agenda = new Agenda();
+    agenda.set('first', 1, () => {
+      done.push('first');
+      agenda.set('second', 2, () => {
+        done.push('second');
+        agenda.clear();
+      });
+      agenda.set('third', 2, () => done.push('third'));
+    });
+    agenda.runDue(2);
+    expect(done).toEqual(['first', 'second']);
+  });
+});
+
+describe('the queue of jobs', () => {
+  it('gives the most urgent, then the oldest', () => {
+    const queue = new JobQueue();
+    const job = () => checkLiveness();
+    const jobs = { liveness: () => job(), rekey: () => job(), again: () => job(), delete: () => job() };
+    queue.add('liveness', jobs.liveness);
+    queue.add('rekey', jobs.rekey);
+    queue.add('rekey', jobs.again);
+    queue.add('delete', jobs.delete);
+    expect([queue.take(), queue.take(), queue.take()]).toEqual([jobs.delete, jobs.rekey, jobs.again]);
+    queue.clear();
+    expect(queue.take()).toBeUndefined();
   });
 });
 

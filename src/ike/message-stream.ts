@@ -1,0 +1,211 @@
+import type { CryptoProvider } from '../crypto/provider.ts';
+import type { Millis } from '../link/clock.ts';
+import type { Origin } from '../link/link.ts';
+import { followPeer } from './child-sa.ts';
+import type { RetransmissionSchedule } from './config.ts';
+import { ExchangeType, nameOf } from './constants.ts';
+import { type IkeError, NoAnswerError, type ProtocolError, RefusedError } from './errors.ts';
+import type { IkeHeader } from './header.ts';
+import { decodePlain } from './message.ts';
+import type { Outbox } from './outbox.ts';
+import type { Payload } from './payload/index.ts';
+import type { Message } from './procedure.ts';
+import { headerFields, type SaContext } from './sa-context.ts';
+import { refusalHint } from './spi-hint.ts';
+import { IncomingWindow, OutgoingWindow } from './window.ts';
+
+/**
+ * How long a request goes on being sent after an unauthenticated message said that it will not be answered: long enough
+ * for the peer's own answer to overtake a forged one, short enough for people to wait for (RFC 7296 2.21.1).
+ */
+const HINT_GRACE: Millis = 2_000;
+
+/** How requests are sent again, before and after the IKE SA is established. */
+export interface StreamConfig {
+  readonly crypto: CryptoProvider;
+  readonly retransmission: RetransmissionSchedule;
+  readonly establishedRetransmission?: RetransmissionSchedule;
+}
+
+/** A message that is the peer's and that is due: what it says, or what is wrong with it. */
+export type Received =
+  | { readonly kind: 'request'; readonly message: Message }
+  | { readonly kind: 'response'; readonly message: Message }
+  | { readonly kind: 'malformed-request'; readonly header: IkeHeader; readonly error: ProtocolError }
+  | { readonly kind: 'malformed-response'; readonly error: ProtocolError };
+
+/**
+ * The messages of one IKE SA: both windows, protection, and what is sent again (RFC 7296 2.1 to 2.4). It knows which message
+ * is the peer's and is due, and nothing of what the messages say.
+ */
+export class MessageStream {
+  readonly #sa: SaContext;
+  readonly #config: StreamConfig;
+  readonly #outbox: Outbox;
+  readonly #outgoing: OutgoingWindow;
+  readonly #incoming: IncomingWindow;
+  /** Says, unauthenticated, why the outstanding request will not be answered. */
+  #hint: { readonly error: IkeError; readonly until: Millis } | undefined;
+  #exchanges = 0;
+
+  constructor(sa: SaContext, config: StreamConfig, outbox: Outbox) {
+    this.#sa = sa;
+    this.#config = config;
+    this.#outbox = outbox;
+    this.#outgoing = new OutgoingWindow(config.retransmission);
+    this.#incoming = new IncomingWindow(config.crypto);
+  }
+
+  /** Responses to requests of ours, including those that asked for another IKE_SA_INIT request. */
+  get exchanges(): number {
+    return this.#exchanges;
+  }
+
+  /** When `handleTimeout` wants to be called. */
+  get nextTimeout(): Millis | undefined {
+    const resend = this.#outgoing.outstanding?.timer.deadline;
+    return this.#hint === undefined ? resend : Math.min(this.#hint.until, resend ?? this.#hint.until);
+  }
+
+  /** Sends what is due again. Returns why the outstanding request is to be given up. */
+  handleTimeout(now: Millis): IkeError | undefined {
+    const { outstanding } = this.#outgoing;
+    if (outstanding === undefined) return undefined;
+    if (this.#hint !== undefined && this.#hint.until <= now) return this.#hint.error;
+    const { timer, message, exchangeType } = outstanding;
+    if (timer.deadline > now) return undefined;
+    if (timer.expire(now) === 'give-up') return this.#hint?.error ?? noAnswer(exchangeType, timer.sends);
+    this.#outbox.transmit(message, this.#sa.origin);
+    return undefined;
+  }
+
+  /** Takes a datagram with our SPI; whatever is not the peer's, or not the one that is due, changes nothing. */
+  receive(header: IkeHeader, bytes: Uint8Array, origin: Origin): Received | undefined {
+    return header.flags.response
+      ? this.#receiveResponse(header, bytes, origin)
+      : this.#receiveRequest(header, bytes, origin);
+  }
+
+  /** Sends an IKE_SA_INIT request, which nothing protects: the first, or one that is made anew. */
+  sendInitial(request: Uint8Array): void {
+    if (this.#outgoing.outstanding !== undefined) this.#exchanges++;
+    this.#hint = undefined;
+    this.#send(ExchangeType.IKE_SA_INIT, request);
+  }
+
+  /** Sends a protected request. @throws LocalError when the message IDs are used up */
+  send(exchangeType: number, payloads: readonly Payload[]): void {
+    this.#send(exchangeType, this.#encode(exchangeType, this.#outgoing.messageId, false, payloads));
+  }
+
+  /** A procedure has accepted the response to an IKE_SA_INIT request; without effect if there is none outstanding. */
+  complete(): void {
+    if (this.#outgoing.outstanding === undefined) return;
+    this.#outgoing.complete();
+    this.#exchanges++;
+    this.#hint = undefined;
+  }
+
+  /** The outstanding request may go unanswered: it is given up soon, unless the peer's own answer comes. */
+  takeHint(error: IkeError): void {
+    this.#hint = { error, until: this.#hint?.until ?? this.#sa.now + HINT_GRACE };
+  }
+
+  /** Answers the IKE_SA_INIT request that made the IKE SA. */
+  respondToInitial(request: Uint8Array, response: Uint8Array): void {
+    this.#incoming.accept(request);
+    this.#transmitResponse(response, this.#sa.origin);
+  }
+
+  /** Answers the request that was received last, which came from `origin`. */
+  respond({ exchangeType, messageId }: IkeHeader, payloads: readonly Payload[], origin: Origin): void {
+    this.#transmitResponse(this.#encode(exchangeType, messageId, true, payloads), origin);
+  }
+
+  #receiveResponse(header: IkeHeader, bytes: Uint8Array, origin: Origin): Received | undefined {
+    const { outstanding } = this.#outgoing;
+    const { negotiated, established } = this.#sa;
+    if (
+      outstanding === undefined ||
+      header.messageId !== this.#outgoing.messageId ||
+      header.exchangeType !== outstanding.exchangeType
+    ) {
+      return undefined;
+    }
+    if (negotiated === undefined) {
+      const decoded = decodePlain(bytes);
+      if (decoded.kind !== 'ok') return undefined;
+      return { kind: 'response', message: { header, payloads: decoded.payloads, bytes } };
+    }
+    const refusal = established ? undefined : refusalHint(bytes);
+    if (refusal !== undefined) {
+      this.takeHint(new RefusedError(refusal, nameOf(ExchangeType, header.exchangeType)));
+      return undefined;
+    }
+    const decoded = negotiated.protection.decode(bytes);
+    if (decoded.kind !== 'ok' && decoded.kind !== 'protected-error') return undefined;
+    this.complete();
+    this.#follow(origin);
+    return decoded.kind === 'ok'
+      ? { kind: 'response', message: { header, payloads: decoded.payloads, bytes } }
+      : { kind: 'malformed-response', error: decoded.error };
+  }
+
+  #receiveRequest(header: IkeHeader, bytes: Uint8Array, origin: Origin): Received | undefined {
+    const arrival = this.#incoming.classify(header.messageId, bytes);
+    if (arrival.kind === 'repeated' && arrival.response !== undefined)
+      this.#outbox.transmit(arrival.response, origin);
+    const { negotiated } = this.#sa;
+    if (arrival.kind !== 'new' || negotiated === undefined || !this.#isWelcome(header)) return undefined;
+    const decoded = negotiated.protection.decode(bytes);
+    if (decoded.kind !== 'ok' && decoded.kind !== 'protected-error') return undefined;
+    this.#incoming.accept(bytes);
+    this.#follow(origin);
+    return decoded.kind === 'ok'
+      ? { kind: 'request', message: { header, payloads: decoded.payloads, bytes } }
+      : { kind: 'malformed-request', header, error: decoded.error };
+  }
+
+  /** Whether requests of this exchange are answered in the present state: before IKE_AUTH, only that. */
+  #isWelcome({ exchangeType }: IkeHeader): boolean {
+    const { established, role } = this.#sa;
+    if (!established) return role === 'responder' && exchangeType === ExchangeType.IKE_AUTH;
+    return exchangeType === ExchangeType.CREATE_CHILD_SA || exchangeType === ExchangeType.INFORMATIONAL;
+  }
+
+  #send(exchangeType: number, message: Uint8Array): void {
+    const { establishedRetransmission } = this.#config;
+    if (this.#sa.established && establishedRetransmission)
+      this.#outgoing.schedule = establishedRetransmission;
+    this.#outgoing.send(exchangeType, message, this.#sa.now);
+    this.#outbox.transmit(message, this.#sa.origin);
+  }
+
+  #transmitResponse(response: Uint8Array, origin: Origin): void {
+    this.#incoming.answer(response);
+    this.#outbox.transmit(response, origin);
+  }
+
+  #encode(
+    exchangeType: number,
+    messageId: number,
+    response: boolean,
+    payloads: readonly Payload[],
+  ): Uint8Array {
+    const negotiated = this.#sa.negotiated!;
+    const fields = headerFields(this.#sa, negotiated, exchangeType, messageId, response);
+    return negotiated.protection.encode(fields, payloads);
+  }
+
+  /** RFC 7296 2.23: the responder follows the initiator's address, which a NAT may change. */
+  #follow(origin: Origin): void {
+    if (this.#sa.role !== 'responder') return;
+    this.#sa.origin = origin;
+    followPeer(this.#sa);
+  }
+}
+
+function noAnswer(exchangeType: number, sends: number): NoAnswerError {
+  const exchange = nameOf(ExchangeType, exchangeType);
+  return new NoAnswerError(`the peer did not answer ${exchange} (the request was sent ${sends} times)`);
+}
