@@ -141,7 +141,7 @@ describe.each(SUITES)('cipher $encryption with $keyLength bits, ESN $esn', (suit
     return packetBytes(packet).slice();
   };
 
-  it('starts at 1, and never repeats a number or an IV', () => {
+  it('starts at 1, and never repeats a number or an IV (rule 83)', () => {
     const outbound = new OutboundSa(nobleProvider(), parameters);
     const ivs = new Set<string>();
     for (let sequence = 1; sequence <= 5; sequence++) {
