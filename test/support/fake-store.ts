@@ -16,10 +16,12 @@ export class FakeStore {
   /** The text with which an operation fails. */
   failure: (operation: SaOperation) => string | undefined = () => undefined;
   delay: (operation: SaOperation) => Millis = () => 0;
-  #nextSpi: number;
+  readonly #nextSpi: () => number;
 
-  constructor(firstSpi: number) {
-    this.#nextSpi = firstSpi;
+  /** @param spis - the first SPI, the others follow; or where each comes from */
+  constructor(spis: number | (() => number)) {
+    let next = typeof spis === 'number' ? spis : 0;
+    this.#nextSpi = typeof spis === 'number' ? () => next++ : spis;
   }
 
   get isEmpty(): boolean {
@@ -32,7 +34,7 @@ export class FakeStore {
     if (error !== undefined) return { ok: false, error };
     switch (operation.kind) {
       case 'reserve': {
-        const spi = this.#nextSpi++;
+        const spi = this.#nextSpi();
         this.reserved.add(spi);
         return { ok: true, spi };
       }
