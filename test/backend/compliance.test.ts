@@ -183,7 +183,7 @@ describe.each(carrying)('backends that carry packets: %s', (_name, factory) => {
     expect(left.sent.map(({ to }) => to)).toEqual([path]);
   });
 
-  it('drops packets outside the policy on either side', async () => {
+  it('drops packets outside the policy on either side (rule 90)', async () => {
     const { left, right, spi, received } = await pair();
     left.backend.tunnel('l').send([udpPacket('10.9.0.5', '10.1.0.9', new Uint8Array(4))]);
     left.backend.tunnel('l').send([udpPacket('10.0.0.5', '10.9.0.9', new Uint8Array(4))]);

@@ -30,7 +30,7 @@ describe('AddressPool', () => {
     ['10.0.0.4/30', 2],
     ['10.0.0.4/31', 2],
     ['10.0.0.4/32', 1],
-  ])('gives every address of %s once, then none', (prefix, size) => {
+  ])('gives every address of %s once, then none (bad input 20)', (prefix, size) => {
     const pool = pool4(prefix);
     const addresses = take(pool, size);
     expect(new Set(addresses).size).toBe(size);
@@ -61,7 +61,7 @@ describe('AddressPool', () => {
     expect(take(pool4('10.0.0.1/32', ['10.0.0.1']), 1)).toEqual([undefined]);
   });
 
-  it('releases with the owner; twice is harmless, and so is a stranger', () => {
+  it('releases with the owner; twice is harmless, and so is a stranger (bad input 20)', () => {
     const pool = pool4('10.0.0.4/32');
     const first = {};
     expect(pool.assign(first, IP4)?.ip4).toBe('10.0.0.4');

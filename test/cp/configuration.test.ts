@@ -63,7 +63,7 @@ describe('requestedAddresses', () => {
     expect(requestedAddresses([asked])).toEqual(expected);
   });
 
-  it('takes 10000 requests for an address as one', () => {
+  it('takes 10000 requests for an address as one (rule 58) (bad input 12)', () => {
     const many = Array<ConfigAttribute>(10_000).fill(attribute(INTERNAL_IP4_ADDRESS));
     expect(requestedAddresses(many)).toEqual({ ...NOTHING, ip4: true });
   });
@@ -79,7 +79,7 @@ describe('assignedAddresses', () => {
     expect(assignedAddresses(configReply(assigned))).toEqual(assigned);
   });
 
-  it('has the lengths of RFC 7296 3.15.1', () => {
+  it('has the lengths of RFC 7296 3.15.1 (rule 58)', () => {
     const reply = configReply({
       ip4: '10.1.2.3',
       ip6: { address: 'fd00::1', prefixLength: 128 },

@@ -15,7 +15,7 @@ function nested(suite: EspSuite, family: Family, encapsulated: boolean): number[
 }
 
 describe('overhead', () => {
-  it('gives the MTUs of nested tunnels', () => {
+  it('gives the MTUs of nested tunnels (rule 91)', () => {
     expect(nested(GCM, 4, false)).toEqual([1446, 1390, 1334]);
     expect(nested(CHACHA, 4, false)).toEqual([1446, 1390, 1334]);
     expect(nested(GCM, 4, true)).toEqual([1438, 1382, 1326]);
@@ -23,7 +23,7 @@ describe('overhead', () => {
     expect(nested(CBC, 4, false)).toEqual([1438, 1374, 1310]);
   });
 
-  it('is the least that RFC 4303 2.4 allows', () => {
+  it('is the least that RFC 4303 2.4 allows (rule 85)', () => {
     expect([1278, 1279, 1280, 1281, 1282].map((length) => espOverhead(GCM, length))).toEqual([
       34, 37, 36, 35, 34,
     ]);

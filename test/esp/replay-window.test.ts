@@ -25,14 +25,14 @@ describe('replay window', () => {
     ]);
   });
 
-  it('has its left edge at the highest number less the window', () => {
+  it('has its left edge at the highest number less the window (rule 87)', () => {
     const window = new ReplayWindow(false);
     receive(window, 5000);
     expect(window.check(5000 - REPLAY_WINDOW)).toBeUndefined();
     expect(window.check(5000 - REPLAY_WINDOW + 1)).toBe(5000 - REPLAY_WINDOW + 1);
   });
 
-  it('does not move before the ICV is verified', () => {
+  it('does not move before the ICV is verified (rule 87)', () => {
     const window = new ReplayWindow(false);
     expect(window.check(0xffffffff)).toBe(0xffffffff);
     expect(receive(window, 1)).toBe(1);

@@ -154,7 +154,7 @@ describe.each(SUITES)('cipher $encryption with $keyLength bits, ESN $esn', (suit
     expect(ivs.size).toBe(5);
   });
 
-  it('refuses a change of any octet, then takes the packet itself, once', () => {
+  it('refuses a change of any octet, then takes the packet itself, once (rule 87)', () => {
     const original = sealed();
     const inbound = new InboundSa(nodeProvider(), parameters);
     for (let i = 0; i < original.length; i++) {
@@ -199,7 +199,7 @@ describe.each(SUITES)('cipher $encryption with $keyLength bits, ESN $esn', (suit
     expect(inbound.open(packet).ok).toBe(!suite.esn);
   });
 
-  it('drops dummies and what is not an IP packet', () => {
+  it('drops dummies and what is not an IP packet (rule 86)', () => {
     const open = (inner: Uint8Array, nextHeader: number) =>
       failure(new InboundSa(nodeProvider(), parameters).open(packetFrom(sealed(inner, nextHeader))));
     expect(open(new Uint8Array(1000), NextHeader.NONE)).toBe('dummy');
@@ -210,7 +210,7 @@ describe.each(SUITES)('cipher $encryption with $keyLength bits, ESN $esn', (suit
     expect(open(innerPacket(40).with(0, 0x60), NextHeader.IPV6)).toBe('opened');
   });
 
-  it('drops a padding that is not 1, 2, 3, ... or longer than the text', () => {
+  it('drops a padding that is not 1, 2, 3, ... or longer than the text (rule 85)', () => {
     const provider = nodeProvider();
     const seal = (text: Uint8Array) => {
       const iv = new Uint8Array(suite.integrity === 0 ? 8 : 16);

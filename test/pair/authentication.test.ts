@@ -191,7 +191,7 @@ describe('a Child SA that fails', () => {
       { child: { ...initiatorConfig(provider, relay).child, tsI: [anySelector(6)] } },
       {},
     ],
-  ] as const)('%s is refused with %s, and the IKE SA kept', (_, name, ofInitiator, ofProfile) => {
+  ] as const)('%s is refused with %s, and the IKE SA kept (rule 35)', (_, name, ofInitiator, ofProfile) => {
     const released: object[] = [];
     const profile = { ...anonymousProfile(relay), ...ofProfile };
     const { assigner } = profile;

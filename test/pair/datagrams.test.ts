@@ -1,63 +1,22 @@
 import { describe, expect, it } from 'vitest';
-import type { CryptoProvider, Protector } from '../../src/crypto/provider.ts';
 import { NotifyType } from '../../src/ike/constants.ts';
 import { AuthenticationError, NoAnswerError } from '../../src/ike/errors.ts';
-import { encodePlain, encodeProtected, peekHeader } from '../../src/ike/message.ts';
-import { notify, type Payload } from '../../src/ike/payload/index.ts';
+import { encodePlain, peekHeader } from '../../src/ike/message.ts';
+import { notify } from '../../src/ike/payload/index.ts';
+import { accomplice } from '../support/accomplice.ts';
 import {
   anonymousProfile,
-  type Credentials,
   initiatorConfig,
   mirror,
   responderConfig,
   sharedKey,
   TO_RESPONDER,
 } from '../support/ike-configs.ts';
-import { type End, names, Pair, testCrypto } from '../support/pair.ts';
+import { type End, Pair, testCrypto } from '../support/pair.ts';
 import { expectEqualSas, expectNothingLeft } from '../support/pair-assertions.ts';
 import { seededRandom, seededUniform } from '../support/seeded-random.ts';
 
 const relay = sharedKey('relay');
-
-/** A pair whose initiator's cipher the test has, to send what the initiator never would. */
-function accomplice(seed: number, responder: Credentials = relay) {
-  const crypto = testCrypto(seed);
-  const protectors: Protector[] = [];
-  const provider: CryptoProvider = {
-    ...crypto.provider,
-    protector: (suite, keys) => {
-      const copy = { encryption: keys.encryption.slice(), integrity: keys.integrity.slice() };
-      protectors.push(crypto.provider.protector(suite, copy));
-      return crypto.provider.protector(suite, keys);
-    },
-  };
-  const pair = new Pair({
-    initiator: initiatorConfig(provider, relay),
-    responder: responderConfig(crypto.provider, anonymousProfile(responder)),
-  });
-  let iv = 1000;
-  const protect = (
-    initiator: boolean,
-    exchangeType: number,
-    messageId: number,
-    payloads: readonly Payload[],
-  ) => {
-    const { spiI, spiR } = peekHeader(pair.sent[1].message)!;
-    const fields = { spiI, spiR, exchangeType, messageId, flags: { initiator, response: !initiator } };
-    const nonce = new Uint8Array(8);
-    new DataView(nonce.buffer).setUint32(0, iv++);
-    return encodeProtected(fields, payloads, protectors[initiator ? 0 : 1], nonce);
-  };
-  const send = (exchangeType: number, messageId: number, payloads: readonly Payload[]) =>
-    pair.deliverToResponder(protect(true, exchangeType, messageId, payloads));
-  /** A response of the responder's. */
-  const answer = (exchangeType: number, messageId: number, payloads: readonly Payload[]) => {
-    const message = protect(false, exchangeType, messageId, payloads);
-    pair.call(pair.initiator, (ike, now) => ike.handleDatagram(message, mirror(TO_RESPONDER), now));
-  };
-  const lastAnswer = () => names(crypto.read(pair.sent.at(-1)!.message));
-  return { pair, send, answer, lastAnswer };
-}
 
 /** A response to the initiator that nothing protects, as anybody on the way can make it. */
 function forge(pair: Pair, exchangeType: number, messageId: number, type: number): void {
@@ -143,7 +102,7 @@ describe('datagrams that are not the peer’s', () => {
     });
   });
 
-  it('do not touch an established IKE SA with an unprotected INVALID_IKE_SPI, whatever is under way', () => {
+  it('do not touch an established IKE SA with an unprotected INVALID_IKE_SPI, whatever is under way (rule 92)', () => {
     const pair = established(4);
     for (const messageId of [0, 1, 2, 9]) {
       expectUntouched(pair.initiator, () => forge(pair, 37, messageId, NotifyType.INVALID_IKE_SPI));
@@ -225,7 +184,7 @@ describe('responses of the peer’s that it should not make', () => {
   it.each(['a malformed answer', 'a refusal', 'an unprotected error', 'silence'])(
     'to the news that it has not proved itself, change nothing about why it ended: %s',
     (what) => {
-      const { pair, answer } = accomplice(22, sharedKey('of somebody on the way'));
+      const { pair, answer } = accomplice(22, { relay: sharedKey('of somebody on the way') });
       pair.network = ({ from, message }) => (from === 'responder' && message[18] === 37 ? [] : [20]);
       pair.run(100);
       expect(pair.sent.at(-1)!.message[18]).toBe(37);
@@ -270,13 +229,16 @@ describe('requests of the peer’s that it should not make', () => {
     [37, 1],
     [37, 0],
     [37, 0xffffffff],
-  ])('in exchange %i with message ID %i are dropped once it is established', (exchangeType, messageId) => {
-    const { pair, send } = accomplice(13);
-    pair.run(1000);
-    const before = pair.sent.length;
-    expectUntouched(pair.responder, () => send(exchangeType, messageId, []));
-    expect(pair.sent).toHaveLength(before);
-  });
+  ])(
+    'in exchange %i with message ID %i are dropped once it is established (rule 7)',
+    (exchangeType, messageId) => {
+      const { pair, send } = accomplice(13);
+      pair.run(1000);
+      const before = pair.sent.length;
+      expectUntouched(pair.responder, () => send(exchangeType, messageId, []));
+      expect(pair.sent).toHaveLength(before);
+    },
+  );
 
   it('with an unknown critical payload are refused, and the IKE SA goes on', () => {
     const { pair, send, lastAnswer } = accomplice(14);

@@ -35,7 +35,7 @@ const SIDES = ['initiator', 'responder'] as const;
 const informational = (pair: Pair) => pair.sent.filter(({ message }) => message[18] === 37);
 
 describe('deleting', () => {
-  it.each(SIDES)('a Child SA, by the %s: each names its own inbound SPI', (side) => {
+  it.each(SIDES)('a Child SA, by the %s: each names its own inbound SPI (rule 52)', (side) => {
     const pair = established();
     const { child } = pair[side].event('child-established');
     pair.call(pair[side], (ike, now) => {
@@ -75,7 +75,7 @@ describe('deleting', () => {
     expectNothingLeft(pair);
   });
 
-  it('a Child SA from both sides at once: the responses name nothing', () => {
+  it('a Child SA from both sides at once: the responses name nothing (rule 52)', () => {
     const pair = established();
     for (const side of SIDES) pair.call(pair[side], (ike, now) => ike.closeChild(pair[side].tunnelId, now));
     pair.run(5000);
@@ -90,7 +90,7 @@ describe('deleting', () => {
     expectNothingLeft(pair);
   });
 
-  it.each(SIDES)('the IKE SA, by the %s', (side) => {
+  it.each(SIDES)('the IKE SA, by the %s (rule 52)', (side) => {
     const pair = established();
     pair.call(pair[side], (ike, now) => ike.close(now));
     pair.call(pair[side], (ike, now) => ike.close(now));
@@ -202,7 +202,7 @@ describe('liveness', () => {
     expect(pair[side].ike.nextTimeout).toBeUndefined();
   });
 
-  it.each(SIDES)('fails at the %s after the whole schedule, with what got no answer', (side) => {
+  it.each(SIDES)('fails at the %s after the whole schedule, with what got no answer (rule 3)', (side) => {
     const pair = established({ network: () => [] });
     pair.call(pair[side], (ike, now) => ike.checkLiveness(now));
     pair.run(60_000);
@@ -214,7 +214,7 @@ describe('liveness', () => {
     expect(pair[side].store.isEmpty).toBe(true);
   });
 
-  it('follows a hint, but not every one', () => {
+  it('follows a hint, but not every one (rule 92)', () => {
     const pair = established();
     for (let i = 0; i < 5; i++) {
       pair.call(pair.initiator, (ike, now) => ike.hint(now));

@@ -65,7 +65,7 @@ const tampered = (bytes: Uint8Array, at: number, value: number) => bytes.with(at
 describe('header', () => {
   const message = encodePlain(request, [notify(NotifyType.COOKIE, Uint8Array.of(1))]);
 
-  it('has the layout of RFC 7296 3.1', () => {
+  it('has the layout of RFC 7296 3.1 (rule 44)', () => {
     expect(hex(message.subarray(0, 28))).toBe('01020304050607081112131415161718292025080000000700000025');
     expect(hex(encodePlain(response, []).subarray(16, 28))).toBe('00202520000000070000001c');
   });
@@ -80,7 +80,7 @@ describe('header', () => {
     });
   });
 
-  it('ignores the version bit, reserved flags and the minor version', () => {
+  it('ignores the version bit, reserved flags and the minor version (rule 44)', () => {
     const strange = tampered(tampered(message, 19, 0x08 | 0x10 | 0xc7), 17, 0x2f);
     expect(peekHeader(strange)).toMatchObject({
       flags: { initiator: true, response: false },
@@ -99,7 +99,7 @@ describe('header', () => {
       'initiator SPI 0',
       tampered(concat(new Uint8Array(8), message.subarray(8)), 18, ExchangeType.IKE_SA_INIT),
     ],
-  ])('is not plausible: %s', (_, bytes) => {
+  ])('is not plausible: %s (rule 60)', (_, bytes) => {
     expect(peekHeader(bytes)).toBeUndefined();
     expect(decodePlain(bytes).kind).toBe('discard');
     expect(decodeProtected(bytes, PROTECTORS['AES-GCM']()).kind).toBe('discard');
@@ -187,7 +187,7 @@ describe('RFC 7634 appendix B', () => {
   };
   const windowSize = notify(vector.notifyType, fromHex(vector.notifyData));
 
-  it('is encoded octet by octet', () => {
+  it('is encoded octet by octet (rule 55)', () => {
     const message = encodeProtected(fields, [windowSize], protector, fromHex(vector.iv));
     expect(hex(message)).toBe(hex(fromHex(vector.message)));
   });
@@ -256,7 +256,7 @@ describe.each(suites)('SK payload with $name', ({ make }) => {
     }
   });
 
-  it('discards a message cut at any octet', () => {
+  it('discards a message cut at any octet (bad input 18)', () => {
     const message = seal(request, [notify(1)]);
     for (let length = 0; length < message.length; length++) {
       const cut = message.slice(0, length);
@@ -295,7 +295,7 @@ describe.each(suites)('SK payload with $name', ({ make }) => {
     expect(decodeProtected(sealText(padded(bytes), first), protector).kind).toBe('protected-error');
   });
 
-  it('answers an unknown critical payload in a request with its type, and discards it in a response', () => {
+  it('answers an unknown critical payload in a request with its type, and discards it in a response (rule 43)', () => {
     expect(decodeProtected(seal(request, [notify(1), CRITICAL]), protector)).toMatchObject({
       kind: 'protected-error',
       error: { notify: NotifyType.UNSUPPORTED_CRITICAL_PAYLOAD, data: Uint8Array.of(200) },
@@ -303,7 +303,7 @@ describe.each(suites)('SK payload with $name', ({ make }) => {
     expect(decodeProtected(seal(response, [CRITICAL]), protector).kind).toBe('discard');
   });
 
-  it('takes any padding', () => {
+  it('takes any padding (rule 54)', () => {
     const { first, bytes } = encodePayloads([notify(16385, fromHex('0000000a'))]);
     const room = 200 + protector.blockLength - ((bytes.length + 201) % protector.blockLength);
     const text = concat(bytes, new Uint8Array(room).fill(0xee), Uint8Array.of(room));
@@ -313,7 +313,7 @@ describe.each(suites)('SK payload with $name', ({ make }) => {
     });
   });
 
-  it('discards a pad length beyond the text', () => {
+  it('discards a pad length beyond the text (bad input 18)', () => {
     const text = new Uint8Array(16).fill(16);
     expect(reason(decodeProtected(sealText(text, 0), protector))).toMatch(/pad length/);
     expect(decodeProtected(sealText(new Uint8Array(16).fill(15), 0), protector).kind).toBe('ok');
@@ -326,7 +326,7 @@ describe.each(suites)('SK payload with $name', ({ make }) => {
     expect(reason(decodeProtected(tampered(message, 35, 2), protector))).toBe('wrong ICV');
   });
 
-  it('discards SK that is not last, is missing, is a fragment, or comes after 1000 payloads', () => {
+  it('discards SK that is not last, is missing, is a fragment, or comes after 1000 payloads (rule 54)', () => {
     const message = seal(request, []);
     const withMore = concat(message, fromHex('00000004'));
     new DataView(withMore.buffer).setUint32(24, withMore.length);

@@ -101,7 +101,7 @@ describe('payload chains', () => {
     expect(decodePayloads(0, new Uint8Array(0))).toEqual([]);
   });
 
-  it('keeps the critical bit of unknown types only', () => {
+  it('keeps the critical bit of unknown types only (rule 43)', () => {
     expect(decodePayloads(200, fromHex('00800004'))).toEqual([
       { kind: 'UNKNOWN', type: 200, critical: true, data: new Uint8Array(0) },
     ]);
@@ -160,7 +160,7 @@ describe('malformed payloads', () => {
     ['octets after the last payload', KE, '00000008001f0000 00'],
     ['a next payload that is not there', KE, '29000008001f0000'],
     ['a header cut short', KE, '000000'],
-  ])('generic header: %s', (_, type, octets) => {
+  ])('generic header: %s (rule 60)', (_, type, octets) => {
     expect(() => decodePayloads(type, fromHex(octets))).toThrow(WireError);
   });
 
@@ -222,7 +222,7 @@ describe('malformed payloads', () => {
     }
   });
 
-  it('takes the OPAQUE port range', () => {
+  it('takes the OPAQUE port range (rule 57)', () => {
     expect(only(TSi, '01000000 07060010 ffff0000 0a000001 0a000001')).toMatchObject([
       { selectors: [{ protocol: 6, startPort: 65535, endPort: 0 }] },
     ]);

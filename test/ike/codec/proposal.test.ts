@@ -30,7 +30,7 @@ const offer = (protocol: number, spi: Uint8Array, ...texts: readonly string[]): 
   encodeProposals(texts.map(proposal), protocol, spi);
 
 describe('encodeProposals', () => {
-  it('numbers from 1', () => {
+  it('numbers from 1 (rule 45)', () => {
     const list = encodeProposals(defaultChildProposals, ESP, SPI);
     expect(list.map(({ number, protocol, spi }) => ({ number, protocol, spi }))).toEqual([
       { number: 1, protocol: ESP, spi: SPI },

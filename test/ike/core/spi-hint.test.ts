@@ -8,7 +8,7 @@ describe('INVALID_SPI outside of an IKE SA (RFC 7296 1.5)', () => {
     expect(spiHint(unprotectedSpiHint(0xfedcba98))).toBe(0xfedcba98);
   });
 
-  it('is nothing else than that', () => {
+  it('is nothing else than that (rule 92)', () => {
     const zeros = new Uint8Array(8);
     const fields = { spiI: zeros, spiR: zeros, flags: { initiator: true, response: false }, messageId: 0 };
     expect(
