@@ -46,7 +46,8 @@ export interface RetransmissionSchedule {
   readonly tries: number;
 }
 
-interface CommonConfig {
+/** What both roles need. */
+export interface CommonConfig {
   readonly crypto: CryptoProvider;
   /** IKE SA proposals (encryption, [integrity,] PRF, key exchange). */
   readonly ikeProposals: readonly Proposal[];

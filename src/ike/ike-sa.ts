@@ -3,13 +3,13 @@ import type { Origin } from '../link/link.ts';
 import type { SaOperation, SaResult } from '../link/sa-store.ts';
 import { hex } from '../wire/bytes.ts';
 import { removeSas } from './child-sa.ts';
-import type { InitiatorConfig, ResponderConfig } from './config.ts';
+import type { CommonConfig, InitiatorConfig, ResponderConfig } from './config.ts';
 import { ExchangeType, NotifyType } from './constants.ts';
 import { type IkeError, ikeErrorOf, NoAnswerError, ProtocolError } from './errors.ts';
 import type { IkeHeader } from './header.ts';
 import { type Job, JobQueue } from './job-queue.ts';
 import { decodePlain, peekHeader } from './message.ts';
-import { MessageStream, type Received, type StreamConfig } from './message-stream.ts';
+import { MessageStream, type Received } from './message-stream.ts';
 import { Outbox } from './outbox.ts';
 import type { Output } from './output.ts';
 import { notify } from './payload/index.ts';
@@ -54,7 +54,6 @@ export class IkeSa {
   #initiating: Run<unknown> | undefined;
   #answering: Run<Answer> | undefined;
   #hintedLivenessAt: Millis = Number.NEGATIVE_INFINITY;
-  #closing = false;
   /** Why it is being closed, unless that was asked for. */
   #reason: IkeError | undefined;
   #closed = false;
@@ -84,17 +83,16 @@ export class IkeSa {
 
   private constructor(
     role: Role,
-    config: StreamConfig,
+    config: CommonConfig,
     origin: Origin,
     now: Millis,
     answer: (message: Message) => Procedure<Answer>,
   ) {
-    const { crypto } = config;
-    const localSpi = crypto.random(8);
+    const localSpi = config.crypto.random(8);
     this.role = role;
     this.localSpi = hex(localSpi);
     this.#answer = answer;
-    this.#sa = newContext(role, crypto, localSpi, origin, now, {
+    this.#sa = newContext(role, config, localSpi, origin, now, {
       agenda: this.#agenda,
       emit: (event) => this.#outbox.emit(event),
       submit: (operation) => void this.#outbox.submit(operation),
@@ -185,7 +183,7 @@ export class IkeSa {
   closeChild(tunnelId: string, now: Millis): void {
     this.#sa.now = now;
     for (const child of this.#sa.children.values()) {
-      if (child.tunnel.id !== tunnelId || this.#closing) continue;
+      if (child.tunnel.id !== tunnelId || this.#isClosing) continue;
       this.#jobs.add('delete', () => deleteChild(this.#sa, child));
     }
     this.#settleDown();
@@ -287,13 +285,13 @@ export class IkeSa {
   }
 
   #startClosing(reason?: IkeError): void {
-    if (this.#closed || this.#closing) return;
+    if (this.#closed || this.#isClosing) return;
     // The initiator's IKE_AUTH request may already have made an IKE SA at the peer; anything earlier has not.
     if (!this.#sa.established && (this.role === 'responder' || this.#sa.negotiated === undefined)) {
       this.#terminate();
       return;
     }
-    this.#closing = true;
+    this.#sa.activity = 'closing';
     this.#reason = reason;
     if (this.#sa.established) {
       this.#jobs.clear();
@@ -323,7 +321,11 @@ export class IkeSa {
   }
 
   #isChildless(): boolean {
-    return this.#sa.children.size === 0 && this.#answering === undefined && !this.#closing;
+    return this.#sa.children.size === 0 && this.#answering === undefined && !this.#isClosing;
+  }
+
+  get #isClosing(): boolean {
+    return this.#sa.activity === 'closing';
   }
 
   #nextJob(): Job | undefined {
@@ -334,7 +336,7 @@ export class IkeSa {
     this.#initiating = undefined;
     if (!outcome.ok) {
       const error = ikeErrorOf(outcome.error);
-      this.#terminate(this.#closing && error instanceof NoAnswerError ? this.#reason : error);
+      this.#terminate(this.#isClosing && error instanceof NoAnswerError ? this.#reason : error);
       return;
     }
     if (outcome.value === 'deleted') this.#terminate(this.#reason);

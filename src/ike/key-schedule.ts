@@ -76,8 +76,8 @@ export interface ChildKeys {
 }
 
 /**
- * KEYMAT = prf+(SK_d, Ni | Nr) (RFC 7296 2.17): initiator to responder first, in each direction encryption before
- * integrity.
+ * KEYMAT = prf+(SK_d, Ni | Nr), or prf+(SK_d, g^ir | Ni | Nr) after a key exchange of its own (RFC 7296 2.17): the
+ * initiator of that exchange to its responder first, in each direction encryption before integrity.
  */
 export function deriveChildKeys(
   crypto: CryptoProvider,
@@ -85,10 +85,13 @@ export function deriveChildKeys(
   suite: ProtectionSuite,
   skD: Uint8Array,
   { nonceI, nonceR }: Pick<KeyInputs, 'nonceI' | 'nonceR'>,
+  sharedSecret: Uint8Array = new Uint8Array(0),
 ): ChildKeys {
   const lengths = protectionKeyLengths(suite);
   const total = 2 * (lengths.encryption + lengths.integrity);
-  const take = cutter(prfPlus(crypto, prf, skD, concat(nonceI, nonceR), total));
+  const seed = concat(sharedSecret, nonceI, nonceR);
+  const take = cutter(prfPlus(crypto, prf, skD, seed, total));
+  zero(seed);
   const direction = () => ({ encryption: take(lengths.encryption), integrity: take(lengths.integrity) });
   const initiatorToResponder = direction();
   return { initiatorToResponder, responderToInitiator: direction() };

@@ -1,8 +1,7 @@
-import type { CryptoProvider } from '../crypto/provider.ts';
 import type { Millis } from '../link/clock.ts';
 import type { Origin } from '../link/link.ts';
 import { followPeer } from './child-sa.ts';
-import type { RetransmissionSchedule } from './config.ts';
+import type { CommonConfig } from './config.ts';
 import { ExchangeType, nameOf } from './constants.ts';
 import { type IkeError, NoAnswerError, type ProtocolError, RefusedError } from './errors.ts';
 import type { IkeHeader } from './header.ts';
@@ -20,13 +19,6 @@ import { IncomingWindow, OutgoingWindow } from './window.ts';
  */
 const HINT_GRACE: Millis = 2_000;
 
-/** How requests are sent again, before and after the IKE SA is established. */
-export interface StreamConfig {
-  readonly crypto: CryptoProvider;
-  readonly retransmission: RetransmissionSchedule;
-  readonly establishedRetransmission?: RetransmissionSchedule;
-}
-
 /** A message that is the peer's and that is due: what it says, or what is wrong with it. */
 export type Received =
   | { readonly kind: 'request'; readonly message: Message }
@@ -40,7 +32,7 @@ export type Received =
  */
 export class MessageStream {
   readonly #sa: SaContext;
-  readonly #config: StreamConfig;
+  readonly #config: CommonConfig;
   readonly #outbox: Outbox;
   readonly #outgoing: OutgoingWindow;
   readonly #incoming: IncomingWindow;
@@ -48,7 +40,7 @@ export class MessageStream {
   #hint: { readonly error: IkeError; readonly until: Millis } | undefined;
   #exchanges = 0;
 
-  constructor(sa: SaContext, config: StreamConfig, outbox: Outbox) {
+  constructor(sa: SaContext, config: CommonConfig, outbox: Outbox) {
     this.#sa = sa;
     this.#config = config;
     this.#outbox = outbox;

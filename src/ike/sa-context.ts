@@ -4,7 +4,8 @@ import type { Origin } from '../link/link.ts';
 import type { SaOperation } from '../link/sa-store.ts';
 import type { AuthInputs } from './auth.ts';
 import type { ChildSa } from './child-sa.ts';
-import type { ResponderProfile } from './config.ts';
+import type { IkeActivity } from './collision.ts';
+import type { CommonConfig, ResponderProfile } from './config.ts';
 import type { IkeError } from './errors.ts';
 import type { HeaderFields } from './header.ts';
 import type { Job, Urgency } from './job-queue.ts';
@@ -47,6 +48,8 @@ interface SaSinks {
 export interface SaContext extends SaSinks {
   readonly role: Role;
   readonly crypto: CryptoProvider;
+  /** What is ours to choose in exchanges after IKE_AUTH, which either end may start. */
+  readonly config: CommonConfig;
   /** Our own SPI, and the peer's: zeros while the initiator does not know it. */
   readonly localSpi: Uint8Array;
   /** The time of the call under way. */
@@ -56,6 +59,8 @@ export interface SaContext extends SaSinks {
   origin: Origin;
   /** The peer is authenticated, and accepted. */
   established: boolean;
+  /** What we are doing with it as a whole: much is refused meanwhile (RFC 7296 2.25.2). */
+  activity: IkeActivity;
   /** The responder's profile, once the peer matches it. */
   profile: ResponderProfile | undefined;
   /** What address leases are keyed on (RFC 7296 2.19). */
@@ -71,7 +76,7 @@ export interface SaContext extends SaSinks {
 /** The context of an IKE SA that is about to be set up. */
 export function newContext(
   role: Role,
-  crypto: CryptoProvider,
+  config: CommonConfig,
   localSpi: Uint8Array,
   origin: Origin,
   now: Millis,
@@ -79,12 +84,14 @@ export function newContext(
 ): SaContext {
   return {
     role,
-    crypto,
+    crypto: config.crypto,
+    config,
     localSpi,
     origin,
     now,
     negotiated: undefined,
     established: false,
+    activity: 'idle',
     profile: undefined,
     owner: {},
     children: new Map(),

@@ -16,12 +16,19 @@ const { provider } = testCrypto(61);
 // Requests may be 64 KiB, and anybody may send them: an IKE SA outlives its messages, so it keeps none of them.
 describe('an established IKE SA', () => {
   it('does not keep the first messages', () => {
-    const sa = newContext('responder', provider, new Uint8Array(8), TO_RESPONDER, 0, {
-      agenda: new Agenda(),
-      emit: () => {},
-      submit: () => {},
-      enqueue: () => {},
-    });
+    const sa = newContext(
+      'responder',
+      initiatorConfig(provider, sharedKey('s')),
+      new Uint8Array(8),
+      TO_RESPONDER,
+      0,
+      {
+        agenda: new Agenda(),
+        emit: () => {},
+        submit: () => {},
+        enqueue: () => {},
+      },
+    );
     const bytes = new Uint8Array(8);
     sa.negotiated = {
       spiI: bytes,

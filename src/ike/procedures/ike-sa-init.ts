@@ -1,17 +1,18 @@
 import { InvalidKeyExchange, type KeyExchange } from '../../crypto/provider.ts';
-import { prfOf, TransformType, zero } from '../../crypto/transforms.ts';
+import { zero } from '../../crypto/transforms.ts';
 import { equalBytes } from '../../wire/bytes.ts';
 import { decodeHashAlgorithms, hashAlgorithmsNotify } from '../auth.ts';
-import type { InitiatorConfig, Proposal, ResponderConfig } from '../config.ts';
+import type { InitiatorConfig, ResponderConfig } from '../config.ts';
 import { ExchangeType, NotifyType } from '../constants.ts';
 import { IkeError, ProtocolError, RefusedError } from '../errors.ts';
+import { checkedNonce, decodeMethod, encodeMethod, NONCE_LENGTH, offeredMethods } from '../key-agreement.ts';
 import { deriveIkeKeys, initialSkeyseed } from '../key-schedule.ts';
 import { encodePlain } from '../message.ts';
 import { hasNatDetection, natDetectionNotifies, passedNat, traversalOrigin } from '../nat-detection.ts';
 import { isErrorNotify, notify, type Payload, ProtocolId } from '../payload/index.ts';
 import { findNotify, payloadOf } from '../payloads.ts';
 import { awaitResponse, initialExchange, type Message, type Procedure } from '../procedure.ts';
-import { chooseProposal, encodeProposals, type IkeSuite, ikeSuite, verifyAnswer } from '../proposal.ts';
+import { chooseProposal, encodeProposals, ikeSuite, verifyAnswer } from '../proposal.ts';
 import { Protection } from '../protection.ts';
 import { checkRules } from '../rules.ts';
 import { headerFields, type Negotiated, type SaContext } from '../sa-context.ts';
@@ -20,8 +21,6 @@ import { headerFields, type Negotiated, type SaContext } from '../sa-context.ts'
 //   HDR, [N(COOKIE),] SAi1, KEi, Ni  -->
 //                                    <--  HDR, SAr1, KEr, Nr
 
-/** Octets of our nonces; half of the longest PRF key (RFC 7296 2.10). */
-const NONCE_LENGTH = 32;
 /** How often we follow a COOKIE, and an INVALID_KE_PAYLOAD: anybody on the way can send them (RFC 7296 2.6). */
 const MAX_RETRIES = 2;
 const SPI_UNKNOWN = new Uint8Array(8);
@@ -133,7 +132,7 @@ function takeGroup(
   attempt: Attempt,
   data: Uint8Array,
 ): 'again' | 'stale' | IkeError {
-  const method = data.length === 2 ? (data[0] << 8) | data[1] : undefined;
+  const method = decodeMethod(data);
   if (method === attempt.keyExchange.method) return 'stale';
   const isOffered = method !== undefined && offeredMethods(config.ikeProposals).includes(method);
   if (!isOffered || attempt.groups++ >= MAX_RETRIES) return refused(NotifyType.INVALID_KE_PAYLOAD);
@@ -158,7 +157,7 @@ function accept(
     throw syntax('the peer answered with another key exchange method than we used');
   }
   if (header.spiR.every((octet) => octet === 0)) throw syntax('the peer accepted without an SPI');
-  const nonceR = checkedNonce(payloads, suite);
+  const nonceR = checkedNonce(payloads, suite.prf);
   const spis = { spiI: header.spiI, spiR: header.spiR };
   sa.negotiated = negotiate(sa, keyExchange, ke.data, {
     ...spis,
@@ -196,10 +195,10 @@ export function answerIkeSaInit(sa: SaContext, config: ResponderConfig, request:
   const ke = payloadOf(payloads, 'KE');
   if (ke.method !== suite.keyExchange) {
     const message = `the initiator used key exchange method ${ke.method}, not ${suite.keyExchange}`;
-    const group = Uint8Array.of(suite.keyExchange >> 8, suite.keyExchange & 255);
+    const group = encodeMethod(suite.keyExchange);
     return refuse(sa, request, new ProtocolError(NotifyType.INVALID_KE_PAYLOAD, message, group));
   }
-  const nonceI = checkedNonce(payloads, suite);
+  const nonceI = checkedNonce(payloads, suite.prf);
   const nonceR = sa.crypto.random(NONCE_LENGTH);
   const spis = { spiI: header.spiI, spiR: sa.localSpi };
   const hashes = peerHashes(payloads);
@@ -250,25 +249,9 @@ function negotiate(
   return { ...agreed, keys, protection: new Protection(sa.crypto, keys, sa.role) };
 }
 
-/** RFC 7296 2.10. @throws ProtocolError */
-function checkedNonce(payloads: readonly Payload[], suite: IkeSuite): Uint8Array {
-  const { data } = payloadOf(payloads, 'NONCE');
-  if (data.length < prfOf(suite.prf).outputLength / 2) {
-    throw syntax(`a nonce of ${data.length} octets is shorter than half of the PRF's key`);
-  }
-  return data.slice();
-}
-
 function peerHashes(payloads: readonly Payload[]): ReadonlySet<number> | undefined {
   const found = findNotify(payloads, NotifyType.SIGNATURE_HASH_ALGORITHMS);
   return found && decodeHashAlgorithms(found.data);
-}
-
-/** The key exchange methods of the proposals, in order. */
-function offeredMethods(proposals: readonly Proposal[]): number[] {
-  return proposals.flatMap(({ transforms }) =>
-    transforms.filter(({ type }) => type === TransformType.KE).map(({ id }) => id),
-  );
 }
 
 function syntax(message: string): ProtocolError {
