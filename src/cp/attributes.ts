@@ -3,8 +3,13 @@ export const ConfigAttributeType = {
   INTERNAL_IP4_ADDRESS: 1,
   INTERNAL_IP4_NETMASK: 2,
   INTERNAL_IP4_DNS: 3,
+  INTERNAL_IP4_NBNS: 4,
+  INTERNAL_IP4_DHCP: 6,
   INTERNAL_IP6_ADDRESS: 8,
   INTERNAL_IP6_DNS: 10,
+  INTERNAL_IP6_DHCP: 12,
+  INTERNAL_IP4_SUBNET: 13,
+  INTERNAL_IP6_SUBNET: 15,
 } as const;
 
 /** One attribute as on the wire; an empty `value` asks the responder to choose. */

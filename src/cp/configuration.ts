@@ -11,9 +11,15 @@ const { INTERNAL_IP4_ADDRESS, INTERNAL_IP4_DNS, INTERNAL_IP6_ADDRESS, INTERNAL_I
 /** RFC 7296 3.15.1: octets of a value, if it is not empty. */
 const VALUE_LENGTH: Readonly<Record<number, number>> = {
   [INTERNAL_IP4_ADDRESS]: 4,
+  [ConfigAttributeType.INTERNAL_IP4_NETMASK]: 4,
   [INTERNAL_IP4_DNS]: 4,
+  [ConfigAttributeType.INTERNAL_IP4_NBNS]: 4,
+  [ConfigAttributeType.INTERNAL_IP4_DHCP]: 4,
   [INTERNAL_IP6_ADDRESS]: 17,
   [INTERNAL_IP6_DNS]: 16,
+  [ConfigAttributeType.INTERNAL_IP6_DHCP]: 16,
+  [ConfigAttributeType.INTERNAL_IP4_SUBNET]: 8,
+  [ConfigAttributeType.INTERNAL_IP6_SUBNET]: 17,
 };
 
 /** A CFG_REQUEST's attributes. All are empty: the responder chooses, and a former address says nothing of us. */

@@ -106,6 +106,30 @@ describe('assignedAddresses', () => {
   });
 
   it.each([
+    [1, [0, 4]],
+    [2, [0, 4]],
+    [3, [0, 4]],
+    [4, [0, 4]],
+    [6, [0, 4]],
+    [8, [0, 17]],
+    [10, [0, 16]],
+    [12, [0, 16]],
+    [13, [0, 8]],
+    [15, [0, 17]],
+  ])('takes attribute %i with %j octets alone (rule 58)', (type, lengths) => {
+    const taken = Array.from({ length: 40 }, (_, length) => length).filter((length) => {
+      try {
+        assignedAddresses([{ type, value: new Uint8Array(length) }]);
+        return true;
+      } catch (error) {
+        expect(error).toBeInstanceOf(WireError);
+        return false;
+      }
+    });
+    expect(taken).toEqual(lengths);
+  });
+
+  it.each([
     ['IPv4 of 3 octets', [attribute(INTERNAL_IP4_ADDRESS, '0a0000')]],
     ['IPv4 of 5 octets', [attribute(INTERNAL_IP4_ADDRESS, '0a00000100')]],
     ['IPv4 DNS of 16 octets', [attribute(INTERNAL_IP4_DNS, '00'.repeat(16))]],

@@ -148,6 +148,18 @@ describe('answers to strangers', () => {
     expect(link.notifies()).toEqual(Array(100).fill(NotifyType.INVALID_MAJOR_VERSION));
   });
 
+  it('that ask for an IKE SA there is not are rate limited too (rule 92)', async () => {
+    const { link, clock } = await bare();
+    const unknown = (await initRequests(1))[0].slice();
+    unknown[18] = 37;
+    unknown.fill(9, 8, 16);
+    for (let i = 0; i < 300; i++) link.handlers.ike(unknown, link.origin('203.0.113.1'));
+    expect(link.notifies()).toEqual(Array(100).fill(NotifyType.INVALID_IKE_SPI));
+    await clock.advance(10_000);
+    link.handlers.ike(unknown, link.origin('203.0.113.1'));
+    expect(link.notifies()).toHaveLength(101);
+  });
+
   it('are not given once it has stopped listening, nor is anything accepted', async () => {
     const { link, endpoint } = await bare();
     endpoint.stopListening();

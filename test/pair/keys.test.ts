@@ -1,7 +1,8 @@
 import { createHmac } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import type { CryptoProvider } from '../../src/crypto/provider.ts';
-import { payloadOf } from '../../src/ike/payloads.ts';
+import { NotifyType } from '../../src/ike/constants.ts';
+import { findNotify, payloadOf } from '../../src/ike/payloads.ts';
 import { concat, utf8 } from '../../src/wire/bytes.ts';
 import {
   anonymousProfile,
@@ -30,7 +31,10 @@ function expand(key: Uint8Array, seed: Uint8Array, length: number): Uint8Array {
 
 // Two ends that make the same mistake agree; so everything is computed anew here from the messages and from g^ir.
 describe('the keys and AUTH payloads of a pair', () => {
-  it('are those of RFC 7296 2.14, 2.15 and 2.17', () => {
+  it.each([
+    ['at once', 100],
+    ['after a cookie', 0],
+  ])('are those of RFC 7296 2.14, 2.15 and 2.17, %s (rule 27)', (_, cookieThreshold) => {
     const crypto = testCrypto(51);
     const secrets: Uint8Array[] = [];
     const provider: CryptoProvider = {
@@ -53,12 +57,16 @@ describe('the keys and AUTH payloads of a pair', () => {
     const pair = new Pair({
       initiator: { ...initiatorConfig(provider, relay), local: NULL_AUTH },
       responder: responderConfig(provider, anonymousProfile(relay)),
+      cookieThreshold,
     }).run(5000);
     expect(secrets).toHaveLength(2);
     expect(secrets[0]).toEqual(secrets[1]);
 
-    const [request, response] = pair.sent.map(({ message }) => message);
-    const [init, initAnswer, auth, authAnswer] = pair.sent.map(({ message }) => crypto.read(message));
+    // What was said before, about the cookie, does not count.
+    const last = pair.sent.slice(-4).map(({ message }) => message);
+    const [request, response] = last;
+    const [init, initAnswer, auth, authAnswer] = last.map((message) => crypto.read(message));
+    expect(findNotify(init, NotifyType.COOKIE) !== undefined).toBe(cookieThreshold === 0);
     const nonceI = payloadOf(init, 'NONCE').data;
     const nonceR = payloadOf(initAnswer, 'NONCE').data;
     const spis = response.subarray(0, 16);

@@ -46,7 +46,8 @@ export function accomplice(seed: number, { relay = RELAY, initiator, responder }
     messageId: number,
     payloads: readonly Payload[],
   ) => {
-    const { spiI, spiR } = peekHeader(pair.sent[1].message)!;
+    const init = pair.sent.findLast(({ from, message }) => from === 'responder' && message[18] === 34)!;
+    const { spiI, spiR } = peekHeader(init.message)!;
     const fields = { spiI, spiR, exchangeType, messageId, flags: { initiator, response } };
     const nonce = new Uint8Array(8);
     new DataView(nonce.buffer).setUint32(0, iv++);
