@@ -1,26 +1,17 @@
-import { createPrivateKey, type KeyObject, sign, verify } from 'node:crypto';
-import { concat, fromHex, type RandomSource } from '../wire/bytes.ts';
-import { type Curve, publicKeyFrom, publicValueOf } from './node-public-key.ts';
-import type { SignatureAlgorithm, Signatures, SigningKey } from './provider.ts';
-import { drawSigningSecret, expectSigningSecret } from './signing-secret.ts';
-import { algorithmOfSpki, decodeSpki, encodeSpki } from './spki.ts';
-import { zero } from './transforms.ts';
+import { constants, createPrivateKey, createPublicKey, type KeyObject, sign, verify } from 'node:crypto';
+import type { RandomSource } from '../wire/bytes.ts';
+import { type Curve, publicKeyFrom, rsaPublicKeyFrom } from './node-public-key.ts';
+import { drawPkcs8, normalisePkcs8 } from './pkcs8.ts';
+import type { SignatureScheme, Signatures, SigningKey } from './provider.ts';
+import { expectSignsBy, signsBy } from './signature-scheme.ts';
+import type { CurveKeyType } from './signing-curves.ts';
+import { decodeSpki, type PublicKey } from './spki.ts';
 
-interface NodeAlgorithm {
-  readonly curve: Curve;
-  /** Ed25519 hashes by itself. */
-  readonly hash: string | null;
-  /** PKCS #8 (RFC 5208) ahead of the 32-octet secret; the public key is left for OpenSSL to compute. */
-  readonly pkcs8: Uint8Array;
-}
-
-const ALGORITHMS: Readonly<Record<SignatureAlgorithm, NodeAlgorithm>> = {
-  ed25519: { curve: 'Ed25519', hash: null, pkcs8: fromHex('302e020100300506032b657004220420') },
-  'ecdsa-p256-sha256': {
-    curve: 'P-256',
-    hash: 'sha256',
-    pkcs8: fromHex('3041020100301306072a8648ce3d020106082a8648ce3d030107042730250201010420'),
-  },
+const CURVES: Readonly<Record<CurveKeyType, Curve>> = {
+  ed25519: 'Ed25519',
+  'ecdsa-p256': 'P-256',
+  'ecdsa-p384': 'P-384',
+  'ecdsa-p521': 'P-521',
 };
 
 /** Importing a private key takes OpenSSL longer than to sign with it. */
@@ -29,39 +20,68 @@ const privateKeys = new WeakMap<SigningKey, KeyObject>();
 export function nodeSignatures(random: RandomSource): Signatures {
   return {
     randomised: true,
-    generate: (algorithm) => signingKey(algorithm, drawSigningSecret(algorithm, random)),
-    fromSecret: signingKey,
-    sign(key, message) {
-      const privateKey = privateKeys.get(key) ?? privateKeyOf(key.algorithm, key.secret);
+    generate: (type) => signingKey(drawPkcs8(type, random)),
+    fromPkcs8: signingKey,
+    sign(key, scheme, message) {
+      expectSignsBy(key.type, scheme);
+      const privateKey = privateKeys.get(key) ?? privateKeyOf(key.secret);
       privateKeys.set(key, privateKey);
-      return new Uint8Array(sign(ALGORITHMS[key.algorithm].hash, message, privateKey));
+      return new Uint8Array(sign(hashOf(scheme), message, { key: privateKey, ...optionsOf(scheme) }));
     },
-    verify(algorithm, publicKey, message, signature) {
-      const value = decodeSpki(algorithm, publicKey);
-      if (value === undefined) return false;
-      const { curve, hash } = ALGORITHMS[algorithm];
+    verify(scheme, publicKey, message, signature) {
+      const key = decodeSpki(publicKey);
+      if (key === undefined || !signsBy(key.type, scheme)) return false;
       try {
-        return verify(hash, message, publicKeyFrom(curve, value), signature);
+        return verify(hashOf(scheme), message, { key: keyObjectOf(key), ...optionsOf(scheme) }, signature);
       } catch {
         return false;
       }
     },
-    algorithmOf: algorithmOfSpki,
+    keyTypeOf: (publicKey) => decodeSpki(publicKey)?.type,
   };
 }
 
-function signingKey(algorithm: SignatureAlgorithm, secret: Uint8Array): SigningKey {
-  expectSigningSecret(algorithm, secret);
-  const privateKey = privateKeyOf(algorithm, secret);
-  const publicKey = encodeSpki(algorithm, publicValueOf(privateKey));
-  const key = { algorithm, secret: secret.slice(), publicKey };
+/** Ed25519 hashes by itself. */
+function hashOf(scheme: SignatureScheme): string | null {
+  return scheme.kind === 'ed25519' ? null : scheme.hash;
+}
+
+function optionsOf(scheme: SignatureScheme) {
+  switch (scheme.kind) {
+    case 'ed25519':
+      return {};
+    case 'ecdsa':
+      return { dsaEncoding: scheme.encoding === 'der' ? 'der' : 'ieee-p1363' } as const;
+    case 'rsa-pkcs1':
+      return { padding: constants.RSA_PKCS1_PADDING };
+    case 'rsa-pss':
+      return { padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: constants.RSA_PSS_SALTLEN_DIGEST };
+  }
+}
+
+function keyObjectOf(key: PublicKey): KeyObject {
+  return key.type === 'rsa'
+    ? rsaPublicKeyFrom(key.modulus, key.exponent)
+    : publicKeyFrom(CURVES[key.type], key.value);
+}
+
+function signingKey(pkcs8: Uint8Array): SigningKey {
+  const { type, der } = normalisePkcs8(pkcs8);
+  let privateKey: KeyObject;
+  try {
+    privateKey = privateKeyOf(der);
+  } catch {
+    throw new RangeError(`not a private key of type ${type}`);
+  }
+  const publicKey = new Uint8Array(createPublicKey(privateKey).export({ format: 'der', type: 'spki' }));
+  if (decodeSpki(publicKey) === undefined) {
+    throw new RangeError('an RSA key has 2048 to 8192 bits and an odd public exponent of 3 or more');
+  }
+  const key = { type, secret: der, publicKey };
   privateKeys.set(key, privateKey);
   return key;
 }
 
-function privateKeyOf(algorithm: SignatureAlgorithm, secret: Uint8Array): KeyObject {
-  const der = concat(ALGORITHMS[algorithm].pkcs8, secret);
-  const key = createPrivateKey({ key: der as Buffer, format: 'der', type: 'pkcs8' });
-  zero(der);
-  return key;
+function privateKeyOf(der: Uint8Array): KeyObject {
+  return createPrivateKey({ key: der as Buffer, format: 'der', type: 'pkcs8' });
 }

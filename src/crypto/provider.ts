@@ -9,7 +9,7 @@ export interface CryptoProvider {
   random(length: number): Uint8Array;
   /** PRF transform (type 2): prf(key, parts[0] | parts[1] | ...). RFC 7296 2.13. */
   prf(id: number, key: Uint8Array, ...parts: readonly Uint8Array[]): Uint8Array;
-  hash(id: 'sha1' | 'sha256' | 'sha384' | 'sha512', ...parts: readonly Uint8Array[]): Uint8Array;
+  hash(id: HashName, ...parts: readonly Uint8Array[]): Uint8Array;
   /** A keyed cipher for the SK payload or for one direction of an ESP SA. */
   protector(suite: ProtectionSuite, keys: ProtectionKeys): Protector;
   /** A fresh key pair of a key exchange method (transform type 4); its secret is drawn from `random`. */
@@ -65,11 +65,25 @@ export interface KeyExchange {
   destroy(): void;
 }
 
-export type SignatureAlgorithm = 'ed25519' | 'ecdsa-p256-sha256';
+/** What kind of key signs. */
+export type KeyType = 'ed25519' | 'ecdsa-p256' | 'ecdsa-p384' | 'ecdsa-p521' | 'rsa';
 
-/** A private key; `secret` is the 32-octet seed (Ed25519) or scalar (P-256). */
+/** Hash functions, by the names that both providers know. */
+export type HashName = 'sha1' | 'sha256' | 'sha384' | 'sha512';
+
+/**
+ * How a message is signed. ECDSA signatures are a DER Ecdsa-Sig-Value (RFC 7427 A.3), or r | s in a fixed width
+ * (RFC 4754 7); the salt of RSASSA-PSS is as long as the hash, and MGF1 uses the same one.
+ */
+export type SignatureScheme =
+  | { readonly kind: 'ed25519' }
+  | { readonly kind: 'ecdsa'; readonly hash: HashName; readonly encoding: 'der' | 'fixed' }
+  | { readonly kind: 'rsa-pkcs1' | 'rsa-pss'; readonly hash: HashName };
+
+/** A private key. */
 export interface SigningKey {
-  readonly algorithm: SignatureAlgorithm;
+  readonly type: KeyType;
+  /** PKCS #8 (RFC 5208), DER. */
   readonly secret: Uint8Array;
   /** SubjectPublicKeyInfo, DER (RFC 7670). */
   readonly publicKey: Uint8Array;
@@ -78,20 +92,19 @@ export interface SigningKey {
 export interface Signatures {
   /** Whether `sign` draws from a source that replays cannot seed. */
   readonly randomised: boolean;
-  generate(algorithm: SignatureAlgorithm): SigningKey;
-  /** Rebuilds the key from its secret. @throws RangeError if it is not 32 octets or out of range */
-  fromSecret(algorithm: SignatureAlgorithm, secret: Uint8Array): SigningKey;
-  /** Ed25519: 64 octets. ECDSA: DER Ecdsa-Sig-Value over SHA-256 of the message (RFC 7427 A.3). */
-  sign(key: SigningKey, message: Uint8Array): Uint8Array;
-  /** False for a wrong signature or a key that is not of `algorithm`; never throws for any octets. */
-  verify(
-    algorithm: SignatureAlgorithm,
-    publicKey: Uint8Array,
-    message: Uint8Array,
-    signature: Uint8Array,
-  ): boolean;
-  /** The algorithm of an SPKI key; undefined if it is of none of ours. */
-  algorithmOf(publicKey: Uint8Array): SignatureAlgorithm | undefined;
+  generate(type: Exclude<KeyType, 'rsa'>): SigningKey;
+  /**
+   * The key in a PKCS #8 document.
+   * @throws RangeError if it is not an unencrypted private key of a `KeyType`, or is an RSA key that is weak
+   * @throws UnsupportedAlgorithm if this provider has no keys of that type
+   */
+  fromPkcs8(der: Uint8Array): SigningKey;
+  /** @throws UnsupportedAlgorithm if keys of that type do not sign so */
+  sign(key: SigningKey, scheme: SignatureScheme, message: Uint8Array): Uint8Array;
+  /** False for a wrong signature or a key that does not sign so; never throws for any octets. */
+  verify(scheme: SignatureScheme, publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array): boolean;
+  /** The type of an SPKI key; undefined if this provider does not verify with it: RSA keys under 2048 bits, for one. */
+  keyTypeOf(publicKey: Uint8Array): KeyType | undefined;
 }
 
 export class UnsupportedAlgorithm extends Error {

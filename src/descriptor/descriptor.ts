@@ -1,6 +1,7 @@
 import { stringify } from 'yaml';
 import { z } from 'zod';
 import type { CryptoProvider, SigningKey } from '../crypto/provider.ts';
+import { ED25519 } from '../crypto/signature-scheme.ts';
 import { type Address, addressBytes, type Prefix, prefixContains, prefixText } from '../wire/address.ts';
 import { hex, utf8 } from '../wire/bytes.ts';
 import { base64 } from './base64.ts';
@@ -56,8 +57,8 @@ export function keyId(publicKey: Uint8Array, crypto: CryptoProvider): string {
  * @throws DescriptorError if its readers would refuse it
  */
 export function signDescriptor(statement: RelayStatement, key: SigningKey, crypto: CryptoProvider): string {
-  if (key.algorithm !== 'ed25519') {
-    throw new DescriptorError(`a descriptor is signed by an Ed25519 key, this one is ${key.algorithm}`);
+  if (key.type !== 'ed25519') {
+    throw new DescriptorError(`a descriptor is signed by an Ed25519 key, this one is of type ${key.type}`);
   }
   const unsigned = {
     version: 1 as const,
@@ -72,7 +73,7 @@ export function signDescriptor(statement: RelayStatement, key: SigningKey, crypt
     exit: statement.exit,
     ...present({ exitPolicy: statement.exitPolicy?.slice() }),
   };
-  const signature = base64(crypto.signatures.sign(key, signedOctets(unsigned)));
+  const signature = base64(crypto.signatures.sign(key, ED25519, signedOctets(unsigned)));
   const text = stringify({ ...unsigned, signature }, { lineWidth: 0 });
   parseDescriptor(text, crypto, `the descriptor of relay '${statement.name}'`);
   return text;
@@ -91,14 +92,14 @@ export function parseDescriptor(text: string, crypto: CryptoProvider, where: str
 export function descriptorFrom(value: unknown, crypto: CryptoProvider, where: string): RelayDescriptor {
   const { version: _, signature, ...statement } = validate(documentSchema, value, where);
   const { publicKey, addresses, pools } = statement;
-  if (crypto.signatures.algorithmOf(publicKey) !== 'ed25519') {
+  if (crypto.signatures.keyTypeOf(publicKey) !== 'ed25519') {
     throw new DescriptorError(
       `${where}: publicKey: not the SubjectPublicKeyInfo of an Ed25519 key (44 octets of DER in base64, ` +
         'as "openssl pkey -pubout -outform DER" writes it)',
     );
   }
   const { signature: __, ...unsigned } = value as Readonly<Record<string, unknown>>;
-  if (!crypto.signatures.verify('ed25519', publicKey, signedOctets(unsigned), signature)) {
+  if (!crypto.signatures.verify(ED25519, publicKey, signedOctets(unsigned), signature)) {
     throw new DescriptorError(
       `${where}: signature: not by publicKey over this descriptor; it was altered or damaged: ` +
         'get it again from its operator, who signs it again after every change',

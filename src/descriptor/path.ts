@@ -83,9 +83,9 @@ function fromFile(
 
 function stockRelay(entry: unknown, here: string, crypto: CryptoProvider): PathRelay {
   const { stock } = validate(stockSchema, entry, here);
-  if (crypto.signatures.algorithmOf(stock.publicKey) === undefined) {
+  if (crypto.signatures.keyTypeOf(stock.publicKey) === undefined) {
     throw new DescriptorError(
-      `${here}: stock.publicKey: not the SubjectPublicKeyInfo of an Ed25519 or P-256 key (DER in base64, as ` +
+      `${here}: stock.publicKey: not the SubjectPublicKeyInfo of an Ed25519, ECDSA or RSA key (of 2048 bits or more; DER in base64, as ` +
         '"openssl pkey -pubout -outform DER" writes it)',
     );
   }

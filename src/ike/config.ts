@@ -27,13 +27,22 @@ export type LocalAuthentication =
       readonly key: SigningKey;
       /** Sends CERT with the raw public key (RFC 7670); peers that pin the key do not need it. */
       readonly sendKey: boolean;
+      /** How RSA keys sign for peers that know Digital Signature (RFC 7427). Default: RSASSA-PSS (RFC 8247 3.2). */
+      readonly rsaPadding?: 'pss' | 'pkcs1';
+      /** Lets RSA keys sign with SHA-1 for peers that do not know it (method 1); default: that is refused. */
+      readonly allowSha1?: boolean;
     };
 
 /** What the peer has to prove. `publicKey` is a pinned SPKI (DER): the identity is the key. */
 export type RemoteAuthentication =
   | { readonly kind: 'null' }
   | { readonly kind: 'shared-key'; readonly secret: Uint8Array }
-  | { readonly kind: 'signature'; readonly publicKey: Uint8Array };
+  | {
+      readonly kind: 'signature';
+      readonly publicKey: Uint8Array;
+      /** Takes an RSA signature with SHA-1 from a peer that does not know Digital Signature; default: that is refused. */
+      readonly allowSha1?: boolean;
+    };
 
 /**
  * When requests are sent again: after `first`, then each time `factor` times later, at most `cap` apart, `tries` sends in

@@ -6,11 +6,13 @@ export const ExchangeType = {
   INFORMATIONAL: 37,
 } as const;
 
-/** Authentication methods (RFC 7296 3.8, RFC 7427, RFC 7619). */
+/** Authentication methods (RFC 7296 3.8, RFC 4754, RFC 7427, RFC 7619). */
 export const AuthMethod = {
   RSA_SIGNATURE: 1,
   SHARED_KEY: 2,
   ECDSA_P256: 9,
+  ECDSA_P384: 10,
+  ECDSA_P521: 11,
   NULL: 13,
   DIGITAL_SIGNATURE: 14,
 } as const;

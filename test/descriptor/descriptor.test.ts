@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { parse, stringify } from 'yaml';
 import { nobleProvider } from '../../src/crypto/noble.ts';
+import { ED25519 } from '../../src/crypto/signature-scheme.ts';
 import { keyId, parseDescriptor, signDescriptor } from '../../src/descriptor/descriptor.ts';
 import { DescriptorError } from '../../src/descriptor/document.ts';
 import { parsePrefix, prefixText } from '../../src/wire/address.ts';
@@ -56,7 +57,7 @@ describe('a signed descriptor', () => {
       '{"addresses":{"ip4":"192.0.2.1","ip6":"2001:db8::1"},"exit":true,"exitPolicy":["reject *:25/tcp","accept *"],' +
       `"name":"relay-a","pools":{"ip4":"10.1.0.0/24","ip6":"fd00:1::/64"},"publicKey":"${document.publicKey}","version":1}`;
     const octets = Buffer.from(`ike-telescope relay descriptor v1\n${canonical}`);
-    const signature = Buffer.from(crypto.signatures.sign(key, octets)).toString('base64');
+    const signature = Buffer.from(crypto.signatures.sign(key, ED25519, octets)).toString('base64');
     expect(parseDescriptor(JSON.stringify({ ...unsigned, signature }), crypto, 'a').overlayMtu).toBe(1446);
   });
 
@@ -292,7 +293,7 @@ describe('refusals', () => {
   });
 
   it('a key of another algorithm', () => {
-    const p256 = crypto.signatures.fromSecret('ecdsa-p256-sha256', new Uint8Array(32).fill(1));
+    const p256 = crypto.signatures.generate('ecdsa-p256');
     expect(() => signDescriptor(FULL, p256, crypto)).toThrow('signed by an Ed25519 key');
     const text = changed((document) => {
       document.publicKey = Buffer.from(p256.publicKey).toString('base64');

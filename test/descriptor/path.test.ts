@@ -63,7 +63,7 @@ describe('a path', () => {
       publicKey,
     };
     expect(read(stock({}))).toMatchObject([{ ...said, pools: {}, overlayMtu: 1446 }]);
-    const p256 = crypto.signatures.generate('ecdsa-p256-sha256').publicKey;
+    const p256 = crypto.signatures.generate('ecdsa-p256').publicKey;
     const more = {
       publicKey: Buffer.from(p256).toString('base64'),
       pools: { ip4: '10.9.0.0/16' },
@@ -90,7 +90,7 @@ describe('a path', () => {
     [
       'a key that is none',
       { publicKey: 'AAAA' },
-      'stock.publicKey: not the SubjectPublicKeyInfo of an Ed25519 or P-256',
+      'stock.publicKey: not the SubjectPublicKeyInfo of an Ed25519, ECDSA or RSA',
     ],
     ['a signature', { signature: 'AAAA' }, 'stock: Unrecognized key: "signature"'],
   ])('refuses a gateway with %s', (_name, more, message) => {

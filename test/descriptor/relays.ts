@@ -7,11 +7,12 @@ import {
   signDescriptor,
 } from '../../src/descriptor/descriptor.ts';
 import { type Address, parsePrefix } from '../../src/wire/address.ts';
+import { ed25519Key } from '../support/signing-keys.ts';
 
 export const crypto = nodeProvider();
 
 export function signingKey(seed: number): SigningKey {
-  return crypto.signatures.fromSecret('ed25519', new Uint8Array(32).fill(seed));
+  return ed25519Key(crypto, seed);
 }
 
 export function statement(

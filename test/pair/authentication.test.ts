@@ -19,7 +19,7 @@ const crypto = testCrypto(21);
 const { provider } = crypto;
 const relay = signature(provider);
 const other = signature(provider);
-const p256 = signature(provider, 'ecdsa-p256-sha256');
+const p256 = signature(provider, 'ecdsa-p256');
 
 describe('the initiator', () => {
   const impostors: readonly [string, LocalAuthentication, RemoteAuthentication][] = [

@@ -31,10 +31,10 @@ const esn = (id: number): Transform => ({ type: 5, id });
 const AUTHENTICATIONS: readonly [string, Credentials, Credentials][] = [
   ['NULL both ways', { local: NULL_AUTH, remote: NULL_AUTH }, { local: NULL_AUTH, remote: NULL_AUTH }],
   ['NULL and Ed25519', { local: NULL_AUTH, remote: NULL_AUTH }, signature(provider)],
-  ['NULL and ECDSA', { local: NULL_AUTH, remote: NULL_AUTH }, signature(provider, 'ecdsa-p256-sha256')],
+  ['NULL and ECDSA', { local: NULL_AUTH, remote: NULL_AUTH }, signature(provider, 'ecdsa-p256')],
   ['shared key', sharedKey('one', 'a'), sharedKey('one', 'b')],
   ['shared key and Ed25519', sharedKey('public'), signature(provider, 'ed25519', true)],
-  ['Ed25519 and ECDSA', signature(provider), signature(provider, 'ecdsa-p256-sha256', true)],
+  ['Ed25519 and ECDSA', signature(provider), signature(provider, 'ecdsa-p256', true)],
 ];
 
 function profileOf(initiator: Credentials, responder: Credentials): ResponderProfile {

@@ -7,10 +7,11 @@ import { nodeProvider } from '../../src/crypto/node.ts';
 import { parseDescriptor } from '../../src/descriptor/descriptor.ts';
 import { loadRelayConfig, parseRelayConfig } from '../../src/relay/config.ts';
 import { decodeKeyFile, encodeKeyFile } from '../../src/relay/key-file.ts';
+import { ed25519Key } from '../support/signing-keys.ts';
 import { relayConfigs, relayYaml } from '../support/sim-relays.ts';
 
 const crypto = nodeProvider();
-const key = crypto.signatures.fromSecret('ed25519', new Uint8Array(32).fill(99));
+const key = ed25519Key(crypto, 99);
 const listed = relayConfigs([
   { name: 'b', number: 2 },
   { name: 'c', number: 3 },
@@ -19,7 +20,7 @@ const overlapping = relayConfigs([{ name: 'd', number: 4, pool: '10.1.128.0/17' 
 const sixOnly = parseRelayConfig(
   'name: six\nkey: own.pem\naddress: { ip6: "2001:db8::6" }\npool: { ip6: "fd06::/48" }',
   'six.yaml',
-  () => encodeKeyFile(crypto.signatures.fromSecret('ed25519', new Uint8Array(32).fill(66))),
+  () => encodeKeyFile(ed25519Key(crypto, 66)),
   crypto,
 );
 

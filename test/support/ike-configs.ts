@@ -1,5 +1,5 @@
 import { AddressPool } from '../../src/cp/address-pool.ts';
-import type { CryptoProvider } from '../../src/crypto/provider.ts';
+import type { CryptoProvider, KeyType } from '../../src/crypto/provider.ts';
 import type {
   InitiatorConfig,
   LocalAuthentication,
@@ -15,6 +15,7 @@ import { parsePrefix } from '../../src/wire/address.ts';
 import { utf8 } from '../../src/wire/bytes.ts';
 import { anySelector } from '../../src/wire/traffic-selector.ts';
 import { seededRandom } from './seeded-random.ts';
+import { rsaKey } from './signing-keys.ts';
 
 export const SCHEDULE: RetransmissionSchedule = { first: 500, factor: 2, cap: 4000, tries: 6 };
 
@@ -50,12 +51,8 @@ export function sharedKey(secret: string, name = 'relay.example'): Credentials {
   };
 }
 
-export function signature(
-  crypto: CryptoProvider,
-  algorithm: 'ed25519' | 'ecdsa-p256-sha256' = 'ed25519',
-  sendKey = false,
-): Credentials {
-  const key = crypto.signatures.generate(algorithm);
+export function signature(crypto: CryptoProvider, type: KeyType = 'ed25519', sendKey = false): Credentials {
+  const key = type === 'rsa' ? rsaKey(crypto) : crypto.signatures.generate(type);
   const identity = { type: IdType.ID_KEY_ID, data: utf8('relay') };
   return {
     local: { kind: 'signature', identity, key, sendKey },

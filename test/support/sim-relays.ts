@@ -5,6 +5,7 @@ import { parseRelayConfig, type RelayConfig } from '../../src/relay/config.ts';
 import { encodeKeyFile } from '../../src/relay/key-file.ts';
 import { Relay, type RelayOptions } from '../../src/relay/relay.ts';
 import type { Address } from '../../src/wire/address.ts';
+import { ed25519Key } from './signing-keys.ts';
 import { type SimHost, SimNetwork } from './sim-network.ts';
 import { VirtualClock } from './virtual-clock.ts';
 
@@ -26,9 +27,7 @@ const crypto = nodeProvider();
 
 /** Ed25519 keys in the order of their SPKI: relays that get them in order know who wins a tie. */
 export function sortedKeys(count: number): readonly SigningKey[] {
-  const keys = Array.from({ length: count }, (_, i) =>
-    crypto.signatures.fromSecret('ed25519', new Uint8Array(32).fill(i + 1)),
-  );
+  const keys = Array.from({ length: count }, (_, i) => ed25519Key(crypto, i + 1));
   return keys.sort((a, b) => Buffer.compare(a.publicKey, b.publicKey));
 }
 

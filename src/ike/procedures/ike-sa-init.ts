@@ -1,7 +1,6 @@
 import { InvalidKeyExchange, type KeyExchange } from '../../crypto/provider.ts';
 import { zero } from '../../crypto/transforms.ts';
 import { equalBytes } from '../../wire/bytes.ts';
-import { decodeHashAlgorithms, hashAlgorithmsNotify } from '../auth.ts';
 import type { InitiatorConfig, ResponderConfig } from '../config.ts';
 import { ExchangeType, NotifyType } from '../constants.ts';
 import { IkeError, ProtocolError, RefusedError } from '../errors.ts';
@@ -16,6 +15,7 @@ import { chooseProposal, encodeProposals, ikeSuite, verifyAnswer } from '../prop
 import { Protection } from '../protection.ts';
 import { checkRules } from '../rules.ts';
 import { headerFields, type Negotiated, type SaContext } from '../sa-context.ts';
+import { decodeHashAlgorithms, hashAlgorithmsNotify } from '../signature-auth.ts';
 
 // RFC 7296 1.2:
 //   HDR, [N(COOKIE),] SAi1, KEi, Ni  -->

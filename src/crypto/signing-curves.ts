@@ -1,0 +1,46 @@
+import { compareBytes, fromHex } from '../wire/bytes.ts';
+import type { KeyType } from './provider.ts';
+
+/** Key types whose keys are octets of a fixed number. */
+export type CurveKeyType = Exclude<KeyType, 'rsa'>;
+
+/** How the keys of one curve are written. */
+export interface SigningCurve {
+  /** The algorithm's OID and parameters, whole (RFC 8410 3, RFC 5480 2.1.1). */
+  readonly identifier: Uint8Array;
+  /** Octets of a private key. */
+  readonly secretLength: number;
+  /** ECDSA: what private keys are smaller than. */
+  readonly order?: Uint8Array;
+}
+
+/** The curves that we sign on: RFC 8032, and those of RFC 4754. */
+export const SIGNING_CURVES: Readonly<Record<CurveKeyType, SigningCurve>> = {
+  ed25519: { identifier: fromHex('300506032b6570'), secretLength: 32 },
+  'ecdsa-p256': {
+    identifier: fromHex('301306072a8648ce3d020106082a8648ce3d030107'),
+    secretLength: 32,
+    order: fromHex('FFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551'),
+  },
+  'ecdsa-p384': {
+    identifier: fromHex('301006072a8648ce3d020106052b81040022'),
+    secretLength: 48,
+    order: fromHex(`FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF
+      C7634D81F4372DDF581A0DB248B0A77AECEC196ACCC52973`),
+  },
+  'ecdsa-p521': {
+    identifier: fromHex('301006072a8648ce3d020106052b81040023'),
+    secretLength: 66,
+    order: fromHex(`01FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF
+      FA51868783BF2F966B7FCC0148F709A5D03BB5C9B8899C47AEBB6FB71E91386409`),
+  },
+};
+
+/** All of them. */
+export const CURVE_KEY_TYPES = Object.keys(SIGNING_CURVES) as readonly CurveKeyType[];
+
+/** Whether these octets are a private key: of the right length, and for ECDSA 0 < d < n. */
+export function isSecretOf({ secretLength, order }: SigningCurve, secret: Uint8Array): boolean {
+  if (secret.length !== secretLength) return false;
+  return order === undefined || (secret.some((octet) => octet !== 0) && compareBytes(secret, order) < 0);
+}
