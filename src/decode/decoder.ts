@@ -1,13 +1,13 @@
+import { Reassembly, type ReceivedFragment } from '../ike/fragmentation.ts';
 import { decodeHeader, HEADER_LENGTH, type IkeHeader, MAJOR_VERSION } from '../ike/header.ts';
 import { PayloadType } from '../ike/payload/index.ts';
-import { hex } from '../wire/bytes.ts';
+import { concat, hex } from '../wire/bytes.ts';
 import { Reader } from '../wire/reader.ts';
 import type { CapturedFrame } from './capture-file.ts';
 import { openEncrypted } from './ciphers.ts';
 import { hasPort, type UdpDatagram, type UdpEnd, udpDatagram } from './datagram.ts';
 import { type KeyTable, saName } from './key-table-file.ts';
 import { describeChain, type EncryptedPayload, type JsonObject } from './payload-description.ts';
-import { type Reassembled, Reassembly } from './reassembly.ts';
 import { EXCHANGE_NAMES, registeredName } from './registries.ts';
 
 /** An IKE message of a capture; what is missing could not be read, and `error` says why. */
@@ -45,7 +45,8 @@ const FRAGMENT_HEADER = 4;
 /** Reads the IKE messages of a capture's frames, in their order. */
 export class Decoder {
   readonly #keys: KeyTable;
-  readonly #reassembly = new Reassembly();
+  /** Of each message whose fragments there are. */
+  readonly #reassemblies = new Map<string, Reassembly<Part>>();
 
   constructor(keys: KeyTable) {
     this.#keys = keys;
@@ -110,23 +111,37 @@ export class Decoder {
     const opened = openEncrypted(message, offset + (fragment ? FRAGMENT_HEADER : 0), keys);
     if (!('text' in opened)) return { ...numbers, ...opened };
     const { icv, text } = opened;
-    const whole = fragment
-      ? this.#reassembly.add(messageName(header), { frame, next, text, ...fragment })
-      : undefined;
-    if (whole !== undefined && 'error' in whole)
-      return { ...numbers, icv, decrypted: true, error: whole.error };
-    if (fragment !== undefined && whole === undefined) return { ...numbers, icv, decrypted: true };
-    const content: Pick<Reassembled, 'next' | 'text'> = whole ?? { next, text };
-    const inner = describeChain(content.next, content.text, 0);
+    const part = { frame, next, text };
+    const parts = fragment ? this.#add(messageName(header), { ...part, ...fragment }) : [part];
+    if (typeof parts === 'string') return { ...numbers, icv, decrypted: true, error: parts };
+    if (parts === undefined) return { ...numbers, icv, decrypted: true };
+    const inner = describeChain(parts[0].next, concat(...parts.map((each) => each.text)), 0);
     return {
       ...numbers,
-      ...(whole && { reassembled: whole.frames }),
+      ...(fragment && { reassembled: parts.map((each) => each.frame) }),
       icv,
       decrypted: true,
       payloads: [...payloads.slice(0, -1), ...inner.payloads],
       ...errorOf(inner.encrypted ? 'an encrypted payload in an encrypted payload' : inner.error),
     };
   }
+
+  /** All the parts of a message, if none is missing any more; or why this one is not taken. */
+  #add(message: string, part: Part): readonly Part[] | string | undefined {
+    let reassembly = this.#reassemblies.get(message);
+    if (reassembly === undefined) {
+      reassembly = new Reassembly();
+      this.#reassemblies.set(message, reassembly);
+    }
+    if (reassembly.holds(part)) return undefined;
+    return reassembly.refusal(part) ?? reassembly.add(part);
+  }
+}
+
+/** A fragment, and the frame that it was in. */
+interface Part extends ReceivedFragment {
+  readonly frame: number;
+  readonly next: number;
 }
 
 type Content = Omit<DecodedMessage, 'frame' | 'time' | 'source' | 'destination'>;

@@ -65,6 +65,11 @@ export interface CommonConfig {
   readonly retransmission: RetransmissionSchedule;
   /** Once the IKE SA is established: how soon a peer that is gone is given up. Default: the same. */
   readonly establishedRetransmission?: RetransmissionSchedule;
+  /**
+   * The largest IP packet that the path to the peer is known to carry, in octets: fragments of IKE messages are made to fit.
+   * Default: unknown, which makes them small (RFC 7383 2.5.1).
+   */
+  readonly pathMtu?: number;
 }
 
 /** The Child SA that an initiator asks for in IKE_AUTH. */
@@ -97,6 +102,8 @@ export interface InitiatorConfig extends CommonConfig {
   readonly initialContact: boolean;
   /** NAT_DETECTION notifies in IKE_SA_INIT: at the first hop only (K28). A NAT found moves the SA to port 4500. */
   readonly natDetection: boolean;
+  /** Offers IKE fragmentation (RFC 7383), which responders always accept. Default: false. */
+  readonly fragmentation?: boolean;
 }
 
 /** What an initiator claims in IKE_AUTH, before its AUTH payload is verified. */

@@ -4,8 +4,9 @@ import { followPeer } from './child-sa.ts';
 import type { CommonConfig } from './config.ts';
 import { ExchangeType, nameOf } from './constants.ts';
 import { type IkeError, NoAnswerError, type ProtocolError, RefusedError } from './errors.ts';
+import { longestMessage } from './fragmentation.ts';
 import type { IkeHeader } from './header.ts';
-import { decodePlain } from './message.ts';
+import { type DecodedProtected, decodePlain } from './message.ts';
 import type { Outbox } from './outbox.ts';
 import type { Payload } from './payload/index.ts';
 import type { Message } from './procedure.ts';
@@ -18,6 +19,10 @@ import { IncomingWindow, OutgoingWindow } from './window.ts';
  * for the peer's own answer to overtake a forged one, short enough for people to wait for (RFC 7296 2.21.1).
  */
 const HINT_GRACE: Millis = 2_000;
+/** How long fragments wait for the others of their message (RFC 7383 2.6); each retransmission brings them all again. */
+const REASSEMBLY_PATIENCE: Millis = 30_000;
+/** The name of its entry in the agenda. */
+const REASSEMBLY = 'reassembly';
 
 /** A message that is the peer's and that is due: what it says, or what is wrong with it. */
 export type Received =
@@ -39,6 +44,8 @@ export class MessageStream {
   /** Says, unauthenticated, why the outstanding request will not be answered. */
   #hint: { readonly error: IkeError; readonly until: Millis } | undefined;
   #exchanges = 0;
+  /** The request that is to be answered came in fragments. */
+  #isFragmented = false;
 
   constructor(sa: SaContext, config: CommonConfig, outbox: Outbox) {
     this.#sa = sa;
@@ -64,10 +71,10 @@ export class MessageStream {
     const { outstanding } = this.#outgoing;
     if (outstanding === undefined) return undefined;
     if (this.#hint !== undefined && this.#hint.until <= now) return this.#hint.error;
-    const { timer, message, exchangeType } = outstanding;
+    const { timer, datagrams, exchangeType } = outstanding;
     if (timer.deadline > now) return undefined;
     if (timer.expire(now) === 'give-up') return this.#hint?.error ?? noAnswer(exchangeType, timer.sends);
-    this.#outbox.transmit(message, this.#sa.origin);
+    this.#transmit(datagrams, this.#sa.origin);
     return undefined;
   }
 
@@ -82,12 +89,14 @@ export class MessageStream {
   sendInitial(request: Uint8Array): void {
     if (this.#outgoing.outstanding !== undefined) this.#exchanges++;
     this.#hint = undefined;
-    this.#send(ExchangeType.IKE_SA_INIT, request);
+    this.#send(ExchangeType.IKE_SA_INIT, [request]);
   }
 
   /** Sends a protected request. @throws LocalError when the message IDs are used up */
   send(exchangeType: number, payloads: readonly Payload[]): void {
-    this.#send(exchangeType, this.#encode(exchangeType, this.#outgoing.messageId, false, payloads));
+    const { origin } = this.#sa;
+    const longest = longestMessage(origin, this.#config.pathMtu, false);
+    this.#send(exchangeType, this.#encode(exchangeType, this.#outgoing.messageId, false, payloads, longest));
   }
 
   /** A procedure has accepted the response to an IKE_SA_INIT request; without effect if there is none outstanding. */
@@ -106,12 +115,13 @@ export class MessageStream {
   /** Answers the IKE_SA_INIT request that made the IKE SA. */
   respondToInitial(request: Uint8Array, response: Uint8Array): void {
     this.#incoming.accept(request);
-    this.#transmitResponse(response, this.#sa.origin);
+    this.#transmitResponse([response], this.#sa.origin);
   }
 
   /** Answers the request that was received last, which came from `origin`. */
   respond({ exchangeType, messageId }: IkeHeader, payloads: readonly Payload[], origin: Origin): void {
-    this.#transmitResponse(this.#encode(exchangeType, messageId, true, payloads), origin);
+    const longest = longestMessage(origin, this.#config.pathMtu, !this.#isFragmented);
+    this.#transmitResponse(this.#encode(exchangeType, messageId, true, payloads, longest), origin);
   }
 
   #receiveResponse(header: IkeHeader, bytes: Uint8Array, origin: Origin): Received | undefined {
@@ -127,35 +137,46 @@ export class MessageStream {
     if (negotiated === undefined) {
       const decoded = decodePlain(bytes);
       if (decoded.kind !== 'ok') return undefined;
-      return { kind: 'response', message: { header, payloads: decoded.payloads, bytes } };
+      return { kind: 'response', message: decoded };
     }
     const refusal = established ? undefined : refusalHint(bytes);
     if (refusal !== undefined) {
       this.takeHint(new RefusedError(refusal, nameOf(ExchangeType, header.exchangeType)));
       return undefined;
     }
-    const decoded = negotiated.protection.decode(bytes);
+    const decoded = this.#decode(bytes);
     if (decoded.kind !== 'ok' && decoded.kind !== 'protected-error') return undefined;
     this.complete();
     this.#follow(origin);
     return decoded.kind === 'ok'
-      ? { kind: 'response', message: { header, payloads: decoded.payloads, bytes } }
+      ? { kind: 'response', message: decoded }
       : { kind: 'malformed-response', error: decoded.error };
   }
 
   #receiveRequest(header: IkeHeader, bytes: Uint8Array, origin: Origin): Received | undefined {
     const arrival = this.#incoming.classify(header.messageId, bytes);
     if (arrival.kind === 'repeated' && arrival.response !== undefined)
-      this.#outbox.transmit(arrival.response, origin);
+      this.#transmit(arrival.response, origin);
     const { negotiated } = this.#sa;
     if (arrival.kind !== 'new' || negotiated === undefined || !this.#isWelcome(header)) return undefined;
-    const decoded = negotiated.protection.decode(bytes);
+    const decoded = this.#decode(bytes);
     if (decoded.kind !== 'ok' && decoded.kind !== 'protected-error') return undefined;
-    this.#incoming.accept(bytes);
+    this.#incoming.accept(decoded.datagram);
+    this.#isFragmented = decoded.fragmented;
     this.#follow(origin);
     return decoded.kind === 'ok'
-      ? { kind: 'request', message: { header, payloads: decoded.payloads, bytes } }
-      : { kind: 'malformed-request', header, error: decoded.error };
+      ? { kind: 'request', message: decoded }
+      : { kind: 'malformed-request', header: decoded.header, error: decoded.error };
+  }
+
+  #decode(bytes: Uint8Array): DecodedProtected {
+    const { agenda, negotiated, now } = this.#sa;
+    const { protection } = negotiated!;
+    const decoded = protection.decode(bytes);
+    if (protection.isReassembling)
+      agenda.start(REASSEMBLY, now + REASSEMBLY_PATIENCE, () => protection.forgetFragments());
+    else agenda.delete(REASSEMBLY);
+    return decoded;
   }
 
   /** Whether requests of this exchange are answered in the present state: before IKE_AUTH, only that. */
@@ -165,17 +186,21 @@ export class MessageStream {
     return exchangeType === ExchangeType.CREATE_CHILD_SA || exchangeType === ExchangeType.INFORMATIONAL;
   }
 
-  #send(exchangeType: number, message: Uint8Array): void {
+  #send(exchangeType: number, datagrams: readonly Uint8Array[]): void {
     const { establishedRetransmission } = this.#config;
     if (this.#sa.established && establishedRetransmission)
       this.#outgoing.schedule = establishedRetransmission;
-    this.#outgoing.send(exchangeType, message, this.#sa.now);
-    this.#outbox.transmit(message, this.#sa.origin);
+    this.#outgoing.send(exchangeType, datagrams, this.#sa.now);
+    this.#transmit(datagrams, this.#sa.origin);
   }
 
-  #transmitResponse(response: Uint8Array, origin: Origin): void {
+  #transmitResponse(response: readonly Uint8Array[], origin: Origin): void {
     this.#incoming.answer(response);
-    this.#outbox.transmit(response, origin);
+    this.#transmit(response, origin);
+  }
+
+  #transmit(datagrams: readonly Uint8Array[], to: Origin): void {
+    for (const datagram of datagrams) this.#outbox.transmit(datagram, to);
   }
 
   #encode(
@@ -183,10 +208,11 @@ export class MessageStream {
     messageId: number,
     response: boolean,
     payloads: readonly Payload[],
-  ): Uint8Array {
+    longest: number,
+  ): readonly Uint8Array[] {
     const negotiated = this.#sa.negotiated!;
     const fields = headerFields(this.#sa, negotiated, exchangeType, messageId, response);
-    return negotiated.protection.encode(fields, payloads);
+    return negotiated.protection.encode(fields, payloads, longest);
   }
 
   /** RFC 7296 2.23: the responder follows the initiator's address, which a NAT may change. */

@@ -2,7 +2,16 @@ import type { Protector } from '../crypto/provider.ts';
 import { Reader, WireError } from '../wire/reader.ts';
 import { Writer } from '../wire/writer.ts';
 import { ExchangeType, NotifyType } from './constants.ts';
+import {
+  clearForm,
+  type EncryptedPayload,
+  findEncrypted,
+  GENERIC_HEADER,
+  openContent,
+  sealContent,
+} from './encrypted.ts';
 import { ProtocolError } from './errors.ts';
+import type { Reassembly, ReceivedFragment } from './fragmentation.ts';
 import {
   decodeHeader,
   encodeHeader,
@@ -11,18 +20,49 @@ import {
   type IkeHeader,
   MAJOR_VERSION,
 } from './header.ts';
-import { decodeGenericHeader, MAX_PAYLOADS } from './payload/generic-header.ts';
 import { decodePayloads, encodePayloads, type Payload, PayloadType } from './payload/index.ts';
 
-/** What a received message came to; decided here and nowhere else. */
-export type Decoded =
-  | { readonly kind: 'ok'; readonly header: IkeHeader; readonly payloads: readonly Payload[] }
-  /** Authenticated but malformed: a request may be answered with `error`, and the IKE SA ends (RFC 7296 2.21.3). */
-  | { readonly kind: 'protected-error'; readonly header: IkeHeader; readonly error: ProtocolError }
-  /** A request that nothing protects, which the RFC wants answered nevertheless (RFC 7296 2.5); never kept. */
+/** Never answered, changes nothing. `reason` is for the log at debug level. */
+interface Discarded {
+  readonly kind: 'discard';
+  readonly reason: string;
+}
+
+/** What a message says. */
+interface Understood {
+  readonly kind: 'ok';
+  readonly header: IkeHeader;
+  readonly payloads: readonly Payload[];
+  /** The whole message; of a protected one its clear form, which RFC 9242 3.3.2 authenticates. */
+  readonly bytes: Uint8Array;
+}
+
+/** How a protected message came. */
+interface Arrived {
+  /** The octets that its retransmission is known by: its own, or its first fragment's (RFC 7296 2.1, RFC 7383 2.6.1). */
+  readonly datagram: Uint8Array;
+  readonly fragmented: boolean;
+}
+
+/** What a message came to that nothing protects; decided here and nowhere else. */
+export type DecodedPlain =
+  | Understood
+  /** A request which the RFC wants answered nevertheless (RFC 7296 2.5); never kept. */
   | { readonly kind: 'unprotected-error'; readonly header: IkeHeader; readonly error: ProtocolError }
-  /** Never answered, changes nothing. `reason` is for the log at debug level. */
-  | { readonly kind: 'discard'; readonly reason: string };
+  | Discarded;
+
+/** What a message with an Encrypted payload came to; decided here and nowhere else. */
+export type DecodedProtected =
+  | (Understood & Arrived)
+  /** Authentic, but a fragment of a message of which others are missing. */
+  | { readonly kind: 'incomplete' }
+  /** Authenticated but malformed: a request may be answered with `error`, and the IKE SA ends (RFC 7296 2.21.3). */
+  | ({
+      readonly kind: 'protected-error';
+      readonly header: IkeHeader;
+      readonly error: ProtocolError;
+    } & Arrived)
+  | Discarded;
 
 /**
  * The header of a datagram's message; undefined if it is not plausible: shorter than a header, a length other than the
@@ -47,7 +87,7 @@ export function encodePlain(fields: HeaderFields, payloads: readonly Payload[]):
 }
 
 /** Decodes an unprotected message. Never throws; the input may be reused afterwards. */
-export function decodePlain(received: Uint8Array): Decoded {
+export function decodePlain(received: Uint8Array): DecodedPlain {
   const header = peekHeader(received);
   if (header === undefined) return discard('not an IKE message');
   if (header.majorVersion !== MAJOR_VERSION) {
@@ -57,7 +97,12 @@ export function decodePlain(received: Uint8Array): Decoded {
     const error = new ProtocolError(NotifyType.INVALID_MAJOR_VERSION, message);
     return { kind: 'unprotected-error', header, error };
   }
-  return decodeChain(header, header.nextPayload, received.slice(HEADER_LENGTH), 'unprotected-error');
+  const bytes = received.slice();
+  const payloads = decodeChain(header, header.nextPayload, bytes.subarray(HEADER_LENGTH));
+  if (typeof payloads === 'string') return discard(payloads);
+  if (!(payloads instanceof ProtocolError)) return { kind: 'ok', header, payloads, bytes };
+  if (payloads.notify === NotifyType.INVALID_SYNTAX) return discard(payloads.message);
+  return { kind: 'unprotected-error', header, error: payloads };
 }
 
 /**
@@ -70,110 +115,106 @@ export function encodeProtected(
   protector: Protector,
   iv: Uint8Array,
 ): Uint8Array {
-  const { ivLength, icvLength, blockLength } = protector;
+  return sealContent(fields, encodePayloads(payloads), protector, iv);
+}
+
+/** The clear form of a message that we protect: what RFC 9242 3.3.2 authenticates, as `Decoded.bytes` is at its receiver. */
+export function encodeClear(fields: HeaderFields, payloads: readonly Payload[]): Uint8Array {
   const { first, bytes } = encodePayloads(payloads);
-  const padLength = blockLength - 1 - (bytes.length % blockLength);
-  const textLength = bytes.length + padLength + 1;
-  const skLength = 4 + ivLength + textLength + icvLength;
-  if (iv.length !== ivLength) throw new RangeError(`an IV of ${iv.length} octets, not ${ivLength}`);
-  if (skLength > 0xffff) throw new RangeError(`an SK payload of ${skLength} octets`);
-  const out = new Writer(HEADER_LENGTH + skLength);
-  encodeHeader(fields, PayloadType.SK, HEADER_LENGTH + skLength, out);
-  out.u8(first).u8(0).u16(skLength);
-  out.bytes(iv).bytes(bytes).zeros(padLength).u8(padLength).zeros(icvLength);
-  const message = out.finish();
-  const { aad, text, icv } = layout(message, HEADER_LENGTH, protector);
-  protector.seal(aad, iv, text, icv);
-  return message;
+  const length = HEADER_LENGTH + GENERIC_HEADER + bytes.length;
+  const out = new Writer(length);
+  encodeHeader(fields, PayloadType.SK, length, out);
+  return out
+    .u8(first)
+    .u8(0)
+    .u16(length - HEADER_LENGTH)
+    .bytes(bytes)
+    .finish();
+}
+
+/** A fragment of a message; the first one has what the others lack. */
+export interface MessageFragment extends ReceivedFragment {
+  readonly opening?: {
+    readonly header: IkeHeader;
+    readonly datagram: Uint8Array;
+    readonly sk: EncryptedPayload;
+  };
 }
 
 /**
- * Verifies and decrypts HDR, SK {payloads}, on a copy. Payloads ahead of SK are not protected and ignored. Never throws.
+ * Verifies and decrypts HDR, SK {payloads}, or a fragment of it, on a copy. Payloads ahead of SK are not protected and
+ * ignored. Never throws.
+ * @param reassembly - where the fragments of this message go; absent if there are not to be any
  */
-export function decodeProtected(received: Uint8Array, protector: Protector): Decoded {
+export function decodeProtected(
+  received: Uint8Array,
+  protector: Protector,
+  reassembly?: Reassembly<MessageFragment>,
+): DecodedProtected {
   const header = peekHeader(received);
   if (header === undefined) return discard('not an IKE message');
   if (header.majorVersion !== MAJOR_VERSION) return discard('not IKEv2');
   const message = received.slice();
-  const sk = findEncryptedPayload(header, message);
+  const sk = findEncrypted(header, message);
   if (typeof sk === 'string') return discard(sk);
-  const { aad, iv, text, icv } = layout(message, sk.offset, protector);
-  if (text.length < 1 || text.length % protector.blockLength !== 0) return discard('SK payload too short');
-  if (!protector.open(aad, iv, text, icv)) return discard('wrong ICV');
-  const end = text.length - 1 - text[text.length - 1];
-  if (end < 0) return discard('pad length beyond the SK payload');
-  return decodeChain(header, sk.next, text.subarray(0, end), 'protected-error');
-}
-
-/** The parts of a message whose SK payload starts at `offset` and is the last one. RFC 5282 5.1: what `aad` covers. */
-function layout(message: Uint8Array, offset: number, { ivLength, icvLength }: Protector) {
-  const ivStart = offset + 4;
-  const textStart = ivStart + ivLength;
-  const textEnd = Math.max(textStart, message.length - icvLength);
-  return {
-    aad: message.subarray(0, ivStart),
-    iv: message.subarray(ivStart, textStart),
-    text: message.subarray(textStart, textEnd),
-    icv: message.subarray(textEnd),
-  };
-}
-
-/** Where the SK payload starts, and the type of the first payload in it; or why there is none. */
-function findEncryptedPayload(
-  header: IkeHeader,
-  message: Uint8Array,
-): { readonly offset: number; readonly next: number } | string {
-  const reader = new Reader(message, 'payloads');
-  reader.bytes(HEADER_LENGTH);
-  try {
-    let type = header.nextPayload;
-    for (let count = 0; count < MAX_PAYLOADS && type !== PayloadType.NONE; count++) {
-      if (type === PayloadType.SKF) return 'fragmentation was not negotiated';
-      const offset = reader.offset;
-      const { next } = decodeGenericHeader(type, reader);
-      if (type === PayloadType.SK) {
-        reader.expectEnd();
-        return { offset, next };
-      }
-      type = next;
-    }
-    return 'no SK payload';
-  } catch (error) {
-    return wireErrorText(error);
+  const { numbers } = sk;
+  if (numbers !== undefined) {
+    const refusal =
+      reassembly === undefined ? 'fragmentation was not negotiated' : reassembly.refusal(numbers);
+    if (refusal !== undefined) return discard(refusal);
   }
+  const text = openContent(message, sk, protector);
+  if (typeof text === 'string') return discard(text);
+  if (numbers === undefined) return decodeContent({ header, datagram: received, sk }, [text]);
+  const parts = reassembly!.add({
+    ...numbers,
+    text: text.slice(),
+    ...(numbers.number === 1 && { opening: { header, datagram: received.slice(), sk } }),
+  });
+  if (parts === undefined) return { kind: 'incomplete' };
+  return decodeContent(
+    parts[0].opening!,
+    parts.map((part) => part.text),
+  );
 }
 
+function decodeContent(
+  { header, datagram, sk }: NonNullable<MessageFragment['opening']>,
+  content: readonly Uint8Array[],
+): DecodedProtected {
+  const fragmented = sk.numbers !== undefined;
+  const bytes = clearForm(datagram, sk, content);
+  const payloads = decodeChain(header, sk.next, bytes.subarray(sk.offset + GENERIC_HEADER));
+  if (typeof payloads === 'string') return discard(payloads);
+  return payloads instanceof ProtocolError
+    ? { kind: 'protected-error', header, error: payloads, datagram, fragmented }
+    : { kind: 'ok', header, payloads, bytes, datagram, fragmented };
+}
+
+/** The payloads; an error that a request may be answered with; why a response is of no use. */
 function decodeChain(
   header: IkeHeader,
   first: number,
   bytes: Uint8Array,
-  errorKind: 'protected-error' | 'unprotected-error',
-): Decoded {
+): readonly Payload[] | ProtocolError | string {
   let payloads: Payload[];
   try {
     payloads = decodePayloads(first, bytes);
   } catch (error) {
-    const reason = wireErrorText(error);
-    if (errorKind === 'unprotected-error') return discard(reason);
-    return { kind: errorKind, header, error: new ProtocolError(NotifyType.INVALID_SYNTAX, reason) };
+    // Anything else is a fault of ours and goes on.
+    if (!(error instanceof WireError)) throw error;
+    return new ProtocolError(NotifyType.INVALID_SYNTAX, error.message);
   }
   for (const payload of payloads) {
     if (payload.kind !== 'UNKNOWN' || !payload.critical) continue;
     const reason = `unknown critical payload of type ${payload.type}`;
-    if (header.flags.response) return discard(reason);
+    if (header.flags.response) return reason;
     const data = Uint8Array.of(payload.type);
-    const error = new ProtocolError(NotifyType.UNSUPPORTED_CRITICAL_PAYLOAD, reason, data);
-    return { kind: errorKind, header, error };
+    return new ProtocolError(NotifyType.UNSUPPORTED_CRITICAL_PAYLOAD, reason, data);
   }
-  return { kind: 'ok', header, payloads };
+  return payloads;
 }
 
-function discard(reason: string): Decoded {
+function discard(reason: string): Discarded {
   return { kind: 'discard', reason };
-}
-
-/** The text of a WireError; anything else is a fault of ours and goes on. */
-function wireErrorText(error: unknown): string {
-  if (error instanceof WireError) return error.message;
-  throw error;
 }

@@ -8,7 +8,7 @@ import type { Payload } from './payload/index.ts';
 export interface Message {
   readonly header: IkeHeader;
   readonly payloads: readonly Payload[];
-  /** The whole message as it was received. */
+  /** The whole message, as it was received; of a protected one the clear form that RFC 9242 3.3.2 authenticates. */
   readonly bytes: Uint8Array;
 }
 

@@ -55,8 +55,7 @@ export class ResponderGate {
       // RFC 7296 1.5
       return { kind: 'answer', message: reply(header, notify(NotifyType.INVALID_IKE_SPI)) };
     }
-    if (decoded.kind !== 'ok')
-      return drop(decoded.kind === 'discard' ? decoded.reason : decoded.error.message);
+    if (decoded.kind === 'discard') return drop(decoded.reason);
     if (!flags.initiator || messageId !== 0 || header.spiR.some((octet) => octet !== 0)) {
       return drop('not a first IKE_SA_INIT request');
     }

@@ -27,6 +27,8 @@ export interface Negotiated {
   readonly suite: IkeSuite;
   readonly keys: IkeKeys;
   readonly protection: Protection;
+  /** Both do IKE fragmentation (RFC 7383). An IKE SA that replaces this one inherits it. */
+  readonly fragmentation: boolean;
   /** The last IKE_SA_INIT request and its response, whole: AUTH covers them (RFC 7296 2.15). Gone once it is established. */
   firstMessages: { readonly request: Uint8Array; readonly response: Uint8Array } | undefined;
   /** The peer's SIGNATURE_HASH_ALGORITHMS; undefined if it sent none. */

@@ -7,10 +7,10 @@ import { RetransmissionTimer } from './timers.ts';
 
 const MAX_MESSAGE_ID = 0xffff_ffff;
 
-/** A request of ours that has no response yet: its octets, which are sent again unchanged (RFC 7296 2.1). */
+/** A request of ours that has no response yet: its octets, in one datagram or in fragments, which are sent again unchanged (RFC 7296 2.1). */
 interface OutstandingRequest {
   readonly exchangeType: number;
-  readonly message: Uint8Array;
+  readonly datagrams: readonly Uint8Array[];
   readonly timer: RetransmissionTimer;
 }
 
@@ -37,8 +37,8 @@ export class OutgoingWindow {
   }
 
   /** Opens the window, or, with an IKE_SA_INIT request that is made anew, keeps it open (RFC 7296 2.6). */
-  send(exchangeType: number, message: Uint8Array, now: Millis): void {
-    this.#outstanding = { exchangeType, message, timer: new RetransmissionTimer(this.schedule, now) };
+  send(exchangeType: number, datagrams: readonly Uint8Array[], now: Millis): void {
+    this.#outstanding = { exchangeType, datagrams, timer: new RetransmissionTimer(this.schedule, now) };
   }
 
   /** Closes it: the response has arrived. */
@@ -51,18 +51,21 @@ export class OutgoingWindow {
 /** What a request of the peer's is to its window. */
 type Arrival =
   | { readonly kind: 'new' }
-  /** The last request again, octet for octet; `response` is undefined while it is still being worked on. */
-  | { readonly kind: 'repeated'; readonly response: Uint8Array | undefined }
+  /**
+   * The last request again, octet for octet, or its first fragment (RFC 7383 2.6.1); `response` is undefined while it is
+   * still being worked on.
+   */
+  | { readonly kind: 'repeated'; readonly response: readonly Uint8Array[] | undefined }
   | { readonly kind: 'outside' };
 
 /**
  * The peer's requests: a window of one, and the last response, kept to be sent again (RFC 7296 2.1). Of the request only a
- * digest is kept: the peer decides how long it is.
+ * digest is kept, or of its first fragment: the peer decides how long it is.
  */
 export class IncomingWindow {
   readonly #crypto: CryptoProvider;
   #expected = 0;
-  #last: { readonly digest: Uint8Array; response: Uint8Array | undefined } | undefined;
+  #last: { readonly digest: Uint8Array; response: readonly Uint8Array[] | undefined } | undefined;
 
   constructor(crypto: CryptoProvider) {
     this.#crypto = crypto;
@@ -84,14 +87,14 @@ export class IncomingWindow {
     return { kind: 'outside' };
   }
 
-  /** Takes a new request, which is now known to be the peer's. */
+  /** Takes a new request, which is now known to be the peer's. @param request - its octets, or its first fragment */
   accept(request: Uint8Array): void {
     this.#expected++;
     this.#last = { digest: this.#digest(request), response: undefined };
   }
 
   /** Remembers the response to the accepted request. */
-  answer(response: Uint8Array): void {
+  answer(response: readonly Uint8Array[]): void {
     if (this.#last !== undefined) this.#last.response = response;
   }
 

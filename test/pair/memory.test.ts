@@ -40,6 +40,7 @@ describe('an established IKE SA', () => {
       protection: undefined as never,
       firstMessages: { request: bytes, response: bytes },
       peerHashes: undefined,
+      fragmentation: false,
     };
     establish(sa, { identity: { type: 13, data: new Uint8Array(0) }, method: 13 });
     expect(sa.negotiated.firstMessages).toBeUndefined();

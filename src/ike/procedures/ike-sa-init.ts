@@ -79,6 +79,7 @@ function encodeRequest(sa: SaContext, config: InitiatorConfig, attempt: Attempt)
     { kind: 'NONCE', data: attempt.nonce },
     hashAlgorithmsNotify(),
     ...(config.natDetection ? natDetectionNotifies(sa.crypto, spis, sa.origin) : []),
+    ...(config.fragmentation ? [notify(NotifyType.IKEV2_FRAGMENTATION_SUPPORTED)] : []),
   ]);
 }
 
@@ -166,6 +167,7 @@ function accept(
     suite,
     firstMessages: { request, response: bytes },
     peerHashes: peerHashes(payloads),
+    fragmentation: config.fragmentation === true && offersFragmentation(payloads),
   });
   if (config.natDetection && !sa.origin.encapsulated && hasNatDetection(payloads)) {
     if (passedNat(sa.crypto, spis, payloads, sa.origin)) sa.origin = traversalOrigin(sa.origin);
@@ -202,6 +204,7 @@ export function answerIkeSaInit(sa: SaContext, config: ResponderConfig, request:
   const nonceR = sa.crypto.random(NONCE_LENGTH);
   const spis = { spiI: header.spiI, spiR: sa.localSpi };
   const hashes = peerHashes(payloads);
+  const fragmentation = offersFragmentation(payloads);
   const keyExchange = sa.crypto.keyExchange(suite.keyExchange);
   try {
     const response = encodePlain(headerFields(sa, spis, ExchangeType.IKE_SA_INIT, 0, true), [
@@ -210,6 +213,7 @@ export function answerIkeSaInit(sa: SaContext, config: ResponderConfig, request:
       { kind: 'NONCE', data: nonceR },
       ...(hashes === undefined ? [] : [hashAlgorithmsNotify()]),
       ...(hasNatDetection(payloads) ? natDetectionNotifies(sa.crypto, spis, sa.origin) : []),
+      ...(fragmentation ? [notify(NotifyType.IKEV2_FRAGMENTATION_SUPPORTED)] : []),
     ]);
     sa.negotiated = negotiate(sa, keyExchange, ke.data, {
       ...spis,
@@ -218,6 +222,7 @@ export function answerIkeSaInit(sa: SaContext, config: ResponderConfig, request:
       suite,
       firstMessages: { request: request.bytes, response },
       peerHashes: hashes,
+      fragmentation,
     });
     return { response };
   } catch (error) {
@@ -246,12 +251,17 @@ function negotiate(
   const skeyseed = initialSkeyseed(sa.crypto, agreed.suite.prf, agreed, secret);
   const keys = deriveIkeKeys(sa.crypto, agreed.suite, agreed, skeyseed);
   zero(secret, skeyseed);
-  return { ...agreed, keys, protection: new Protection(sa.crypto, keys, sa.role) };
+  return { ...agreed, keys, protection: new Protection(sa.crypto, keys, sa.role, agreed.fragmentation) };
 }
 
 function peerHashes(payloads: readonly Payload[]): ReadonlySet<number> | undefined {
   const found = findNotify(payloads, NotifyType.SIGNATURE_HASH_ALGORITHMS);
   return found && decodeHashAlgorithms(found.data);
+}
+
+/** RFC 7383 2.3. */
+function offersFragmentation(payloads: readonly Payload[]): boolean {
+  return findNotify(payloads, NotifyType.IKEV2_FRAGMENTATION_SUPPORTED) !== undefined;
 }
 
 function syntax(message: string): ProtocolError {

@@ -6,7 +6,8 @@ import { EncryptionTransform, IntegrityTransform } from '../../../src/crypto/tra
 import { ExchangeType, NotifyType } from '../../../src/ike/constants.ts';
 import type { HeaderFields } from '../../../src/ike/header.ts';
 import {
-  type Decoded,
+  type DecodedPlain,
+  type DecodedProtected,
   decodePlain,
   decodeProtected,
   encodePlain,
@@ -57,7 +58,8 @@ const response: HeaderFields = { ...request, flags: { initiator: false, response
 const CRITICAL: Payload = { kind: 'UNKNOWN', type: 200, critical: true, data: Uint8Array.of(1) };
 
 /** The reason for a discard; undefined for other results. */
-const reason = (decoded: Decoded) => (decoded.kind === 'discard' ? decoded.reason : undefined);
+const reason = (decoded: DecodedPlain | DecodedProtected) =>
+  decoded.kind === 'discard' ? decoded.reason : undefined;
 
 /** A copy with one octet changed. */
 const tampered = (bytes: Uint8Array, at: number, value: number) => bytes.with(at, value);

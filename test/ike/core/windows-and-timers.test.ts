@@ -76,10 +76,10 @@ describe('the outgoing window', () => {
   it('numbers requests from 0, keeps the number of one that is made anew, and never wraps', () => {
     const window = new OutgoingWindow(SCHEDULE);
     expect(window.messageId).toBe(0);
-    window.send(34, utf8('one'), 0);
-    window.send(34, utf8('again'), 10);
+    window.send(34, [utf8('one')], 0);
+    window.send(34, [utf8('again')], 10);
     expect(window.messageId).toBe(0);
-    expect(window.outstanding?.message).toEqual(utf8('again'));
+    expect(window.outstanding?.datagrams).toEqual([utf8('again')]);
     window.complete();
     expect(window.outstanding).toBeUndefined();
     expect(window.messageId).toBe(1);
@@ -105,8 +105,8 @@ describe('the incoming window', () => {
     expect(window.classify(0, first)).toEqual({ kind: 'repeated', response: undefined });
     expect(window.classify(0, second).kind).toBe('outside');
     expect(window.classify(1, second).kind).toBe('outside');
-    window.answer(utf8('answer'));
-    expect(window.classify(0, first)).toEqual({ kind: 'repeated', response: utf8('answer') });
+    window.answer([utf8('answer')]);
+    expect(window.classify(0, first)).toEqual({ kind: 'repeated', response: [utf8('answer')] });
     expect(window.classify(0, second).kind).toBe('outside');
     expect(window.classify(1, second).kind).toBe('new');
     window.accept(second);
