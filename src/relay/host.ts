@@ -12,7 +12,7 @@ import { present } from './families.ts';
 import type { HostLinks } from './relay-link.ts';
 
 /** The largest packet that reaches every client: the inner MTU that all telescopes share. */
-const CLIENT_MTU = 1280;
+export const CLIENT_MTU = 1280;
 
 /** The links of a relay's host, not yet attached. @throws LinkError, CommandError */
 export async function hostLinks(config: RelayConfig, native: Native | undefined): Promise<HostLinks> {

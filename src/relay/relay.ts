@@ -15,7 +15,7 @@ import { type Address, familyOf } from '../wire/address.ts';
 import { equalBytes } from '../wire/bytes.ts';
 import { overlayMtuOf, type RelayConfig } from './config.ts';
 import { type Drops, Forwarder } from './forwarder.ts';
-import { hostLinks, openExit } from './host.ts';
+import { CLIENT_MTU, hostLinks, openExit } from './host.ts';
 import { watchIdle } from './idle-watch.ts';
 import { LimitedAssigner } from './limited-assigner.ts';
 import { Overlay } from './overlay.ts';
@@ -225,6 +225,7 @@ export class Relay {
         return profile?.assigner !== undefined && this.#endpoint.size > most ? undefined : profile;
       },
       halfOpenTimeout: HALF_OPEN_TIMEOUT,
+      pathMtu: CLIENT_MTU,
     };
   }
 }
