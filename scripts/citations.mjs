@@ -1,16 +1,20 @@
 // What test titles cite of fixtures/wire-rules.json, and how the tests that do are run. Syntax: CONTRIBUTING.md.
-import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 
+const KINDS = { rule: 'rules', 'bad input': 'badInput', scenario: 'scenarios' };
 const NUMBERS = /\((rule|bad input)s? (\d+(?:, \d+)*)\)/g;
 const SCENARIO = /^scenario: ([^(]+)/;
-const PATTERN = '\\((rule|bad input)s? \\d|scenario: ';
 
-/** Whether a test file can have titles that cite. */
-export function cites(source) {
-  return /\((rule|bad input)s? |scenario: /.test(source);
+/** A regular expression that finds every title that cites. */
+export const ANY = '\\((rule|bad input)s? \\d|scenario: ';
+
+/** One that finds the titles that cite `reference`: "rule 3", "bad input 4", "scenario: child rekey: collision". */
+export function patternOf(reference) {
+  const [, kind, number] = /^(rule|bad input) (\d+)$/.exec(reference) ?? [];
+  return kind === undefined ? `${reference}( \\(|$)` : `\\(${kind}s? (\\d+, )*${number}(, \\d+)*\\)`;
 }
 
 /** What the titles of a test and of its describe blocks cite: `{ kind: 'rules' | 'badInput' | 'scenarios', name }`. */
@@ -18,43 +22,53 @@ export function citations(titles) {
   return titles.flatMap((title) => {
     const scenario = SCENARIO.exec(title);
     return [
-      ...(scenario ? [{ kind: 'scenarios', name: scenario[1].trim() }] : []),
+      ...(scenario ? [{ kind: KINDS.scenario, name: scenario[1].trim() }] : []),
       ...[...title.matchAll(NUMBERS)].flatMap(([, kind, numbers]) =>
-        numbers.split(', ').map((name) => ({ kind: kind === 'rule' ? 'rules' : 'badInput', name })),
+        numbers.split(', ').map((name) => ({ kind: KINDS[kind], name })),
       ),
     ];
   });
 }
 
+/** The test files whose text has `pattern`. */
+export function filesWith(pattern) {
+  const expression = new RegExp(pattern.replace('( \\(|$)', ''));
+  return readdirSync('test', { recursive: true })
+    .map((name) => join('test', name))
+    .filter((name) => name.endsWith('.test.ts') && expression.test(readFileSync(name, 'utf8')));
+}
+
 /**
- * Runs the citing tests of some files. `tests`: `{ file, titles, status }` of each test that cites, `status` being vitest's;
- * `failures`: what went wrong outside of any test.
+ * Runs the tests of `files` whose titles match `pattern`, in the tree at `cwd`. `tests`: `{ file, titles, status }` of each
+ * that cites, `status` being vitest's; `failures`: what went wrong outside of any test.
  */
-export function runVitest(files, { cwd = process.cwd(), pattern = PATTERN } = {}) {
+export async function runTests(files, pattern, { cwd = process.cwd(), options = [], timeout = 0 } = {}) {
   const directory = mkdtempSync(join(tmpdir(), 'ike-telescope-rules-'));
   const report = join(directory, 'report.json');
   try {
-    const { status } = spawnSync(
-      process.execPath,
+    const status = await vitest(
       [
-        join('node_modules', 'vitest', 'vitest.mjs'),
         'run',
         ...files,
         `--testNamePattern=${pattern}`,
         '--reporter=json',
         `--outputFile=${report}`,
+        ...options,
       ],
-      { cwd, stdio: ['ignore', 2, 2] },
+      cwd,
+      timeout,
     );
+    if (status === null) return { tests: [], failures: [`the tests did not end within ${timeout / 1000} s`] };
     const { testResults } = JSON.parse(readFileSync(report, 'utf8'));
+    const matches = new RegExp(pattern);
     const tests = testResults.flatMap(({ name, assertionResults }) =>
       assertionResults
+        .filter(({ fullName }) => matches.test(fullName.trim()))
         .map(({ ancestorTitles, title, status: outcome }) => ({
           file: relative(cwd, name),
           titles: [...ancestorTitles, title],
           status: outcome,
-        }))
-        .filter(({ titles }) => citations(titles).length > 0),
+        })),
     );
     const failures = testResults
       .filter(
@@ -68,4 +82,21 @@ export function runVitest(files, { cwd = process.cwd(), pattern = PATTERN } = {}
   } finally {
     rmSync(directory, { recursive: true });
   }
+}
+
+/**
+ * The exit code; null if it was ended for taking too long. What it says goes to our stderr, or nowhere if its time is limited.
+ * Without processes of its own there is nothing left when it is ended.
+ */
+function vitest(args, cwd, timeout) {
+  return new Promise((resolve, reject) => {
+    const isLimited = timeout > 0;
+    const child = spawn(
+      process.execPath,
+      [join('node_modules', 'vitest', 'vitest.mjs'), ...args, ...(isLimited ? ['--pool=threads'] : [])],
+      { cwd, timeout, killSignal: 'SIGKILL', stdio: isLimited ? 'ignore' : ['ignore', 2, 2] },
+    );
+    child.on('error', reject);
+    child.on('close', resolve);
+  });
 }

@@ -1,7 +1,7 @@
 // npm run test:rules [-- --json]: which wire rules, bad inputs and scenarios of fixtures/wire-rules.json hold, by the test runner's
 // own results. Fails unless every one has a test and every test of it passes. The syntax of titles: CONTRIBUTING.md.
-import { readdirSync, readFileSync } from 'node:fs';
-import { citations, cites, runVitest } from './citations.mjs';
+import { readFileSync } from 'node:fs';
+import { ANY, citations, filesWith, runTests } from './citations.mjs';
 
 const table = JSON.parse(readFileSync('fixtures/wire-rules.json', 'utf8'));
 const scenarios = Object.entries(table.scenarios).flatMap(([suite, names]) =>
@@ -12,13 +12,7 @@ const result = {
   badInput: unproved(table.badInput.map(({ number }) => number)),
   scenarios: unproved(scenarios),
 };
-const problems = [];
-
-const files = readdirSync('test', { recursive: true })
-  .map((name) => `test/${name}`)
-  .filter((name) => name.endsWith('.test.ts') && cites(readFileSync(name, 'utf8')));
-const { tests, failures } = runVitest(files);
-problems.push(...failures);
+const { tests, failures: problems } = await runTests(filesWith(ANY), ANY);
 for (const test of tests) {
   if (test.status !== 'passed') problems.push(`${test.file}: ${test.titles.join(' > ')}: ${test.status}`);
   for (const { kind, name } of citations(test.titles)) {

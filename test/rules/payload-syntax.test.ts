@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { encodePlain } from '../../src/ike/message.ts';
+import { encodePlain, peekHeader } from '../../src/ike/message.ts';
 import {
   decodePayloads,
   encodePayloads,
@@ -211,6 +211,23 @@ describe('nonces', () => {
     };
     if (isTaken) expect(decode()).toHaveLength(1);
     else expect(decode).toThrow(WireError);
+  });
+
+  it.each([
+    [5, 16, true],
+    [7, 31, false],
+    [7, 32, true],
+  ])('for PRF %i of %i octets are accepted: %s (rule 53)', (prf, length, isAccepted) => {
+    const suite = [GCM, { type: 2, id: prf }, { type: 4, id: 31 }];
+    const { pair, crypto } = accomplice(4, { responder: { ikeProposals: [{ transforms: suite }] } });
+    pair.network = () => [];
+    pair.run(10);
+    const payloads = crypto
+      .read(pair.sent[0].message)
+      .map((payload) => (payload.kind === 'NONCE' ? { ...payload, data: new Uint8Array(length) } : payload));
+    pair.deliverToResponder(encodePlain(peekHeader(pair.sent[0].message)!, payloads));
+    expect(pair.sent).toHaveLength(isAccepted ? 2 : 1);
+    expect(pair.responder.ike.closed).toBe(!isAccepted);
   });
 
   it('of ours have half the key size of the largest PRF (rule 53)', () => {
