@@ -3,7 +3,7 @@ import { AddressPool } from '../src/cp/address-pool.ts';
 import type { CryptoProvider } from '../src/crypto/provider.ts';
 import type { InitiatorConfig, ResponderConfig } from '../src/ike/config.ts';
 import { IdType } from '../src/ike/constants.ts';
-import { IkeSa } from '../src/ike/ike-sa.ts';
+import { IkeLineage } from '../src/ike/lineage.ts';
 import { defaultChildProposals, defaultIkeProposals } from '../src/ike/proposal.ts';
 import type { Origin } from '../src/link/link.ts';
 import { parsePrefix } from '../src/wire/address.ts';
@@ -68,9 +68,9 @@ export function responderHandshakes(
   const warmUp = Math.min(20, count);
   for (let i = -warmUp; i < count; i++) {
     if (i === 0) spent = 0;
-    const client = IkeSa.initiate(initiator, ORIGIN, 0);
+    const client = IkeLineage.initiate(initiator, ORIGIN, 0);
     const [init] = drain(client);
-    const relay = timed(() => IkeSa.respond(responder, init, ORIGIN, 0));
+    const relay = timed(() => IkeLineage.respond(responder, init, ORIGIN, 0));
     client.handleDatagram(timed(() => drain(relay))[0], ORIGIN, 0);
     const [auth] = drain(client);
     timed(() => relay.handleDatagram(auth, ORIGIN, 0));
@@ -88,7 +88,7 @@ export function responderHandshakes(
 let nextSpi = 256;
 
 /** Drains an IKE SA whose backend does everything at once; returns the messages it sends. */
-function drain(ike: IkeSa): Uint8Array[] {
+function drain(ike: IkeLineage): Uint8Array[] {
   const messages: Uint8Array[] = [];
   for (let output = ike.poll(); output !== undefined; output = ike.poll()) {
     if (output.kind === 'transmit') messages.push(output.message);

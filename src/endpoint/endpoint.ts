@@ -4,7 +4,7 @@ import type { InitiatorConfig, ResponderConfig } from '../ike/config.ts';
 import { ExchangeType } from '../ike/constants.ts';
 import { type IkeError, LocalError } from '../ike/errors.ts';
 import { HEADER_LENGTH } from '../ike/header.ts';
-import { IkeSa } from '../ike/ike-sa.ts';
+import { IkeLineage } from '../ike/lineage.ts';
 import type { IkeEvent } from '../ike/output.ts';
 import { type Admission, ResponderGate } from '../ike/responder-gate.ts';
 import { spiHint, unprotectedSpiHint } from '../ike/spi-hint.ts';
@@ -55,6 +55,8 @@ interface Entry {
   /** Of a half-open responder: the digest of its first request (retransmits find it by that, RFC 7296 2.1). */
   readonly firstRequest?: string;
   readonly origin: Origin;
+  /** Our SPIs of all the IKE SAs that there are, while one replaces the other. */
+  readonly spis: Set<string>;
 }
 
 /** Of the half-open IKE SAs, the part that one source may hold. */
@@ -123,7 +125,7 @@ export class Endpoint {
     const { clock } = this.#opened();
     let failure: IkeError | undefined;
     const result = deferred<IkeConnection>();
-    const entry = this.#add(IkeSa.initiate(config, to, clock.now()), to, (event) => {
+    const entry = this.#add(IkeLineage.initiate(config, to, clock.now()), to, (event) => {
       if (event.type === 'child-established') result.resolve(entry.connection!);
       if (event.type === 'child-failed') {
         failure = event.error;
@@ -167,7 +169,7 @@ export class Endpoint {
   async close(): Promise<void> {
     this.stopListening();
     await Promise.all(
-      [...this.#sessions.values()].map(async ({ connection, session }) => {
+      Array.from(new Set(this.#sessions.values()), async ({ connection, session }) => {
         if (connection !== undefined) await this.closeConnection(connection);
         else session.perform((ike, now) => ike.abort(now));
         await session.settled();
@@ -182,14 +184,14 @@ export class Endpoint {
     return this.#host;
   }
 
-  #add(ike: IkeSa, origin: Origin, onEvent: (event: IkeEvent) => void, firstRequest?: string): Entry {
+  #add(ike: IkeLineage, origin: Origin, onEvent: (event: IkeEvent) => void, firstRequest?: string): Entry {
     const ended = deferred<Ending>();
     const session = new Session(ike, this.#opened(), (event) => {
       this.#follow(entry, event, ended.promise);
       onEvent(event);
     });
-    const entry: Entry = { session, close: ended.resolve, origin, firstRequest };
-    this.#sessions.set(ike.localSpi, entry);
+    const entry: Entry = { session, close: ended.resolve, origin, firstRequest, spis: new Set() };
+    this.#register(entry, ike.localSpi);
     return entry;
   }
 
@@ -208,14 +210,27 @@ export class Endpoint {
         return;
       case 'closed':
         this.#forgetHalfOpen(entry);
-        this.#sessions.delete(entry.session.ike.localSpi);
+        for (const spi of entry.spis) this.#sessions.delete(spi);
         this.#closeTunnel(entry);
         entry.close(event.error);
         return;
+      case 'successor':
+        this.#register(entry, event.spi);
+        return;
+      case 'retired':
+        entry.spis.delete(event.spi);
+        this.#sessions.delete(event.spi);
+        return;
       case 'child-failed':
       case 'initial-contact':
+      case 'rekeyed':
         return;
     }
+  }
+
+  #register(entry: Entry, spi: string): void {
+    entry.spis.add(spi);
+    this.#sessions.set(spi, entry);
   }
 
   #closeTunnel({ connection }: Entry): void {
@@ -255,7 +270,7 @@ export class Endpoint {
 
   #respond(listener: Listener, message: Uint8Array, origin: Origin, digest: string): void {
     const { clock } = this.#opened();
-    const ike = IkeSa.respond(listener.config, message, origin, clock.now());
+    const ike = IkeLineage.respond(listener.config, message, origin, clock.now());
     const entry = this.#add(ike, origin, (event) => this.#answered(listener, entry, event), digest);
     this.#halfOpen.add(digest, entry, origin);
     entry.session.start();

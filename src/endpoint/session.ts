@@ -1,7 +1,7 @@
 import createDebug from 'debug';
 import { zero } from '../crypto/transforms.ts';
 import type { IkeError } from '../ike/errors.ts';
-import type { IkeSa } from '../ike/ike-sa.ts';
+import type { IkeLineage } from '../ike/lineage.ts';
 import type { IkeEvent, Output } from '../ike/output.ts';
 import type { Clock } from '../link/clock.ts';
 import type { Attachment, Origin } from '../link/link.ts';
@@ -21,7 +21,7 @@ export interface SessionHost {
  * poll(), arm nextTimeout"). Backend operations run one after another, each result fed back before the next.
  */
 export class Session {
-  readonly ike: IkeSa;
+  readonly ike: IkeLineage;
   readonly #host: SessionHost;
   readonly #onEvent: (event: IkeEvent) => void;
   #operations: Promise<void> = Promise.resolve();
@@ -30,7 +30,7 @@ export class Session {
   #isGivenUp = false;
   #waiting: { readonly exchanges: number; readonly done: (answered: boolean) => void }[] = [];
 
-  constructor(ike: IkeSa, host: SessionHost, onEvent: (event: IkeEvent) => void) {
+  constructor(ike: IkeLineage, host: SessionHost, onEvent: (event: IkeEvent) => void) {
     this.ike = ike;
     this.#host = host;
     this.#onEvent = onEvent;
@@ -47,7 +47,7 @@ export class Session {
   }
 
   /** Runs a method of the core and what follows from it. */
-  perform(action: (ike: IkeSa, now: number) => void): void {
+  perform(action: (ike: IkeLineage, now: number) => void): void {
     action(this.ike, this.#host.clock.now());
     this.#drain();
   }

@@ -88,7 +88,7 @@ export function* installChild(
   );
   const isInitiator = sa.role === 'initiator';
   const tunnel: TunnelPolicy = {
-    id: `${hex(sa.localSpi)}/${++sa.childCount}`,
+    id: `${hex(sa.localSpi)}/${++sa.lineage.childCount}`,
     local: isInitiator ? tsI : tsR,
     remote: isInitiator ? tsR : tsI,
   };

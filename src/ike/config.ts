@@ -55,6 +55,16 @@ export interface RetransmissionSchedule {
   readonly tries: number;
 }
 
+/**
+ * How long an SA is used: it is rekeyed at a random time of the `jitter` milliseconds before `soft`, and closed at `hard` if no
+ * rekey has succeeded until then; milliseconds since it was made.
+ */
+export interface Lifetime {
+  readonly soft: Millis;
+  readonly hard: Millis;
+  readonly jitter: Millis;
+}
+
 /** What both roles need. */
 export interface CommonConfig {
   readonly crypto: CryptoProvider;
@@ -70,6 +80,8 @@ export interface CommonConfig {
    * Default: unknown, which makes them small (RFC 7383 2.5.1).
    */
   readonly pathMtu?: number;
+  /** When we rekey the IKE SA by ourselves, and how long it lives without; absent: for ever. */
+  readonly ikeLifetime?: Lifetime;
 }
 
 /** The Child SA that an initiator asks for in IKE_AUTH. */

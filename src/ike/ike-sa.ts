@@ -1,28 +1,27 @@
 import type { Millis } from '../link/clock.ts';
 import type { Origin } from '../link/link.ts';
-import type { SaOperation, SaResult } from '../link/sa-store.ts';
-import { hex } from '../wire/bytes.ts';
+import type { SaOperation } from '../link/sa-store.ts';
+import { equalBytes } from '../wire/bytes.ts';
 import { removeSas } from './child-sa.ts';
-import type { CommonConfig, InitiatorConfig, ResponderConfig } from './config.ts';
+import type { InitiatorConfig, ResponderConfig } from './config.ts';
 import { ExchangeType, NotifyType } from './constants.ts';
 import { type IkeError, ikeErrorOf, NoAnswerError, ProtocolError } from './errors.ts';
 import type { IkeHeader } from './header.ts';
-import { type Job, JobQueue } from './job-queue.ts';
-import { decodePlain, peekHeader } from './message.ts';
+import type { Job, Urgency } from './job-queue.ts';
+import { decodePlain } from './message.ts';
 import { MessageStream, type Received } from './message-stream.ts';
-import { Outbox } from './outbox.ts';
-import type { Output } from './output.ts';
-import { notify } from './payload/index.ts';
+import { notify, ProtocolId } from './payload/index.ts';
 import { type Effect, type Message, type Outcome, type Procedure, Run } from './procedure.ts';
 import type { Answer } from './procedures/answer.ts';
 import { answerCreateChild } from './procedures/create-child.ts';
-import { deleteChild, deleteIkeSa } from './procedures/delete.ts';
+import { deleteChild, deleteIkeSa, deleteReplaced } from './procedures/delete.ts';
 import { answerIkeAuth, initiateIkeAuth } from './procedures/ike-auth.ts';
 import { answerIkeSaInit, initiateIkeSaInit } from './procedures/ike-sa-init.ts';
 import { answerInformational } from './procedures/informational.ts';
 import { checkLiveness } from './procedures/liveness.ts';
-import { newContext, type Role, type SaContext } from './sa-context.ts';
-import { Agenda } from './timers.ts';
+import { answerRekeyIke, isIkeRekey, rekeyIke } from './procedures/rekey-ike.ts';
+import { type Founding, type Lineage, newContext, type SaContext } from './sa-context.ts';
+import { inherit } from './succession.ts';
 
 /**
  * How long we wait for the answer to our last request: it can only tell us that the peer has heard it (RFC 7296 1.4.1). Also
@@ -32,87 +31,72 @@ const FAREWELL_PATIENCE: Millis = 2_000;
 /** The least time between two liveness checks that unauthenticated messages cause (RFC 7296 2.4, 2.21.4). */
 const HINTED_LIVENESS_INTERVAL: Millis = 10_000;
 
+/** Octets of an IKE SPI (RFC 7296 3.1). */
+const SPI_LENGTH = 8;
+
 /** What performing an effect needs of the run that asked for it. */
 type Waiting = Pick<Run<unknown>, 'ended' | 'resume' | 'fail'>;
 
-/**
- * One IKE SA (RFC 7296), without sockets, clock or promises. The law: call one method, drain `poll()`, then arm
- * `nextTimeout`. Results of operations are to be handed in, and `poll()` drained, even after it is closed: an SPI whose
- * reservation was under way is given back then.
- */
+/** One IKE SA (RFC 7296): what it does with messages, what it does by itself, and how it ends. Its lineage drives it. */
 export class IkeSa {
-  readonly role: Role;
-  /** Hex of our own SPI: what the peer's messages are told apart by (RFC 7296 2.6). */
-  readonly localSpi: string;
-  readonly #sa: SaContext;
+  readonly context: SaContext;
   readonly #stream: MessageStream;
-  readonly #agenda = new Agenda();
-  readonly #outbox = new Outbox();
-  readonly #operations = new Map<number, { readonly run: Waiting; readonly operation: SaOperation }>();
-  readonly #jobs = new JobQueue();
   readonly #answer: (message: Message) => Procedure<Answer>;
   #initiating: Run<unknown> | undefined;
   #answering: Run<Answer> | undefined;
   #hintedLivenessAt: Millis = Number.NEGATIVE_INFINITY;
+  #isWornOut = false;
   /** Why it is being closed, unless that was asked for. */
   #reason: IkeError | undefined;
   #closed = false;
 
-  /** Starts an IKE SA: its IKE_SA_INIT request is the first output. */
-  static initiate(config: InitiatorConfig, to: Origin, now: Millis): IkeSa {
-    const sa = new IkeSa('initiator', config, to, now, (message) => sa.#answerEstablished(message));
-    sa.#jobs.add('set-up', () => initiateIkeSaInit(sa.#sa, config));
-    sa.#jobs.add('set-up', () => initiateIkeAuth(sa.#sa, config));
-    sa.#settleDown();
-    return sa;
+  /** One that asks for IKE_SA_INIT as soon as it is settled. */
+  static initiate(lineage: Lineage, config: InitiatorConfig, to: Origin): IkeSa {
+    lineage.jobs.add('set-up', (sa) => initiateIkeSaInit(sa, config));
+    lineage.jobs.add('set-up', (sa) => initiateIkeAuth(sa, config));
+    const localSpi = config.crypto.random(SPI_LENGTH);
+    const made = new IkeSa(lineage, { role: 'initiator', localSpi, origin: to }, (message) =>
+      made.#answerEstablished(message),
+    );
+    return made;
   }
 
-  /** Answers an IKE_SA_INIT request that passed a `ResponderGate`. If it is refused the IKE SA is closed at once. */
-  static respond(config: ResponderConfig, request: Uint8Array, origin: Origin, now: Millis): IkeSa {
-    const sa = new IkeSa('responder', config, origin, now, (message) =>
+  /** One that is to answer IKE_SA_INIT (`respondToInitial`) and IKE_AUTH. */
+  static respond(lineage: Lineage, config: ResponderConfig, origin: Origin): IkeSa {
+    const localSpi = config.crypto.random(SPI_LENGTH);
+    const made = new IkeSa(lineage, { role: 'responder', localSpi, origin }, (message) =>
       message.header.exchangeType === ExchangeType.IKE_AUTH
-        ? answerIkeAuth(sa.#sa, config, message)
-        : sa.#answerEstablished(message),
+        ? answerIkeAuth(made.context, config, message)
+        : made.#answerEstablished(message),
     );
-    sa.#agenda.set('half-open', now + config.halfOpenTimeout, () =>
-      sa.#terminate(new NoAnswerError('the initiator did not complete IKE_AUTH')),
+    made.context.agenda.set('half-open', lineage.now + config.halfOpenTimeout, () =>
+      made.#terminate(new NoAnswerError('the initiator did not complete IKE_AUTH')),
     );
-    sa.#respondToInit(config, request);
-    return sa;
+    return made;
+  }
+
+  /** One that a rekey has made (RFC 7296 1.3.2): its message IDs start at 0. */
+  static found(lineage: Lineage, founding: Founding): IkeSa {
+    const made: IkeSa = new IkeSa(lineage, founding, (message) => made.#answerEstablished(message));
+    return made;
   }
 
   private constructor(
-    role: Role,
-    config: CommonConfig,
-    origin: Origin,
-    now: Millis,
+    lineage: Lineage,
+    founding: Parameters<typeof newContext>[1],
     answer: (message: Message) => Procedure<Answer>,
   ) {
-    const localSpi = config.crypto.random(8);
-    this.role = role;
-    this.localSpi = hex(localSpi);
+    const { outbox, jobs, config } = lineage;
     this.#answer = answer;
-    this.#sa = newContext(role, config, localSpi, origin, now, {
-      agenda: this.#agenda,
-      emit: (event) => this.#outbox.emit(event),
-      submit: (operation) => void this.#outbox.submit(operation),
-      enqueue: (urgency, job) => this.#jobs.add(urgency, job),
+    this.context = newContext(lineage, founding, {
+      emit: (event) => outbox.emit(event),
+      submit: (operation) => outbox.submit(operation),
+      enqueue: (urgency, job) => jobs.add(urgency, job),
+      rekey: () => jobs.add('rekey-ike', rekeyIke),
+      close: (reason) => this.#startClosing(reason),
+      end: () => this.#terminate(),
     });
-    this.#stream = new MessageStream(this.#sa, config, this.#outbox);
-  }
-
-  get closed(): boolean {
-    return this.#closed;
-  }
-
-  /** The peer is authenticated and accepted. */
-  get established(): boolean {
-    return this.#sa.established && !this.#closed;
-  }
-
-  /** Where our messages and ESP go: the peer, and whether it is encapsulated in UDP. */
-  get origin(): Origin {
-    return this.#sa.origin;
+    this.#stream = new MessageStream(this.context, config, outbox);
   }
 
   /** Round trips: responses to requests of ours, including those that asked for another IKE_SA_INIT request. */
@@ -122,110 +106,67 @@ export class IkeSa {
 
   /** When `handleTimeout` wants to be called. */
   get nextTimeout(): Millis | undefined {
-    if (this.#closed) return undefined;
-    const deadlines = [this.#agenda.earliest, this.#stream.nextTimeout];
+    const deadlines = [this.context.agenda.earliest, this.#stream.nextTimeout];
     const earliest = Math.min(...deadlines.map((at) => at ?? Number.POSITIVE_INFINITY));
     return Number.isFinite(earliest) ? earliest : undefined;
   }
 
-  /** The next thing to be done; undefined when there is nothing left. */
-  poll(): Output | undefined {
-    return this.#outbox.take();
+  /** Whether a message has our SPI and comes from the other role; a repeated IKE_SA_INIT request has no SPI of ours yet. */
+  isAddressed({ spiI, spiR, flags, exchangeType }: IkeHeader): boolean {
+    const { role, localSpi } = this.context;
+    const isInitiator = role === 'initiator';
+    if (flags.initiator !== isInitiator && equalBytes(isInitiator ? spiI : spiR, localSpi)) return true;
+    return !isInitiator && exchangeType === ExchangeType.IKE_SA_INIT;
   }
 
-  /** Takes any datagram; whatever is not the peer's, or not the one that is due, changes nothing. */
-  handleDatagram(message: Uint8Array, origin: Origin, now: Millis): void {
-    this.#sa.now = now;
-    const header = peekHeader(message);
-    const { linkId, overlayPeer } = this.#sa.origin;
+  /** Takes a message that is addressed to it; whatever is not the peer's, or not the one that is due, changes nothing. */
+  receive(header: IkeHeader, message: Uint8Array, origin: Origin): void {
+    const { linkId, overlayPeer } = this.context.origin;
     // At a relay an address alone does not identify a peer: another overlay peer is not this one.
-    if (
-      this.#closed ||
-      header === undefined ||
-      origin.linkId !== linkId ||
-      origin.overlayPeer !== overlayPeer
-    ) {
-      return;
-    }
-    const { spiI, spiR, flags } = header;
-    const isInitiator = this.role === 'initiator';
-    if (flags.initiator === isInitiator || hex(isInitiator ? spiI : spiR) !== this.localSpi) {
-      // A repeated IKE_SA_INIT request does not have our SPI yet.
-      if (isInitiator || header.exchangeType !== ExchangeType.IKE_SA_INIT) return;
-    }
-    this.#receive(this.#stream.receive(header, message, origin), origin);
-    this.#settleDown();
+    if (origin.linkId !== linkId || origin.overlayPeer !== overlayPeer) return;
+    this.#take(this.#stream.receive(header, message, origin), origin);
   }
 
   handleTimeout(now: Millis): void {
-    this.#sa.now = now;
-    this.#agenda.runDue(now);
+    this.context.agenda.runDue(now, this.context);
     const failure = this.#closed ? undefined : this.#stream.handleTimeout(now);
     if (failure !== undefined) this.#initiating?.fail(failure);
-    this.#settleDown();
-  }
-
-  /** The result of an `operation` output. */
-  handleCompleted(id: number, result: SaResult, now: Millis): void {
-    this.#sa.now = now;
-    const entry = this.#operations.get(id);
-    if (entry === undefined) return;
-    this.#operations.delete(id);
-    const { run, operation } = entry;
-    if (!run.ended) run.resume(result);
-    else if (operation.kind === 'reserve' && result.ok) {
-      this.#outbox.submit({ kind: 'remove', direction: 'inbound', spi: result.spi, path: operation.path });
-    }
-    this.#settleDown();
   }
 
   /** Deletes one Child SA; without effect if there is none of that id. */
-  closeChild(tunnelId: string, now: Millis): void {
-    this.#sa.now = now;
-    for (const child of this.#sa.children.values()) {
+  closeChild(tunnelId: string): void {
+    for (const child of this.context.children.values()) {
       if (child.tunnel.id !== tunnelId || this.#isClosing) continue;
-      this.#jobs.add('delete', () => deleteChild(this.#sa, child));
+      this.context.enqueue('delete', (sa) => deleteChild(sa, child));
     }
-    this.#settleDown();
-  }
-
-  /**
-   * Deletes the IKE SA, once IKE_AUTH is over: closed when the peer has answered or has had the time to, without an error in
-   * either case.
-   */
-  close(now: Millis): void {
-    this.#sa.now = now;
-    this.#startClosing();
-    this.#settleDown();
-  }
-
-  /** Closes it at once and sends nothing. */
-  abort(now: Millis): void {
-    this.#sa.now = now;
-    this.#terminate();
   }
 
   /** An empty INFORMATIONAL exchange, unless something else is under way that serves as well (RFC 7296 2.4). */
-  checkLiveness(now: Millis): void {
-    this.#sa.now = now;
-    if (this.established && this.#initiating === undefined) this.#jobs.add('liveness', checkLiveness);
-    this.#settleDown();
+  checkLiveness(): void {
+    if (this.context.established && this.#initiating === undefined)
+      this.context.enqueue('liveness', checkLiveness);
   }
 
   /** An unprotected message says that the peer does not know a Child SA: only a hint (RFC 7296 2.4). */
-  hint(now: Millis): void {
-    if (!this.established || now - this.#hintedLivenessAt < HINTED_LIVENESS_INTERVAL) return;
+  hint(): void {
+    const { established, now } = this.context;
+    if (!established || now - this.#hintedLivenessAt < HINTED_LIVENESS_INTERVAL) return;
     this.#hintedLivenessAt = now;
-    this.checkLiveness(now);
+    this.checkLiveness();
   }
 
-  #respondToInit(config: ResponderConfig, request: Uint8Array): void {
+  /** Answers the IKE_SA_INIT request; if it is refused the IKE SA ends. */
+  respondToInitial(config: ResponderConfig, request: Uint8Array): void {
     const decoded = decodePlain(request);
     try {
       if (decoded.kind !== 'ok')
         throw new ProtocolError(NotifyType.INVALID_SYNTAX, 'not an IKE_SA_INIT request');
       const { header, payloads } = decoded;
-      const { response, refused } = answerIkeSaInit(this.#sa, config, { header, payloads, bytes: request });
+      const { response, refused } = answerIkeSaInit(this.context, config, {
+        header,
+        payloads,
+        bytes: request,
+      });
       this.#stream.respondToInitial(request, response);
       if (refused !== undefined) this.#terminate(refused);
     } catch (error) {
@@ -233,7 +174,7 @@ export class IkeSa {
     }
   }
 
-  #receive(received: Received | undefined, origin: Origin): void {
+  #take(received: Received | undefined, origin: Origin): void {
     switch (received?.kind) {
       case 'request':
         this.#startAnswering(received.message, origin);
@@ -267,14 +208,16 @@ export class IkeSa {
 
   // biome-ignore lint/correctness/useYield: it never waits
   *#answerEstablished(message: Message): Procedure<Answer> {
-    return message.header.exchangeType === ExchangeType.INFORMATIONAL
-      ? answerInformational(this.#sa, message)
-      : answerCreateChild();
+    const isCandidate = this.context.lineage.candidate === this.context;
+    if (isCandidate && isAboutChildren(message)) inherit(this.context);
+    if (message.header.exchangeType === ExchangeType.INFORMATIONAL)
+      return answerInformational(this.context, message);
+    return isIkeRekey(message) ? answerRekeyIke(this.context, message) : answerCreateChild();
   }
 
   #respondWithError(header: IkeHeader, origin: Origin, error: ProtocolError): void {
     // RFC 7296 2.5, 2.21.3: an unknown critical payload costs only the request, once the IKE SA is established.
-    const isFatal = !this.#sa.established || error.notify !== NotifyType.UNSUPPORTED_CRITICAL_PAYLOAD;
+    const isFatal = !this.context.established || error.notify !== NotifyType.UNSUPPORTED_CRITICAL_PAYLOAD;
     const payloads = [notify(error.notify, error.data)];
     this.#respond(header, origin, isFatal ? { payloads, end: { error } } : { payloads });
   }
@@ -286,54 +229,71 @@ export class IkeSa {
 
   #startClosing(reason?: IkeError): void {
     if (this.#closed || this.#isClosing) return;
+    const { role, established, negotiated, lineage } = this.context;
     // The initiator's IKE_AUTH request may already have made an IKE SA at the peer; anything earlier has not.
-    if (!this.#sa.established && (this.role === 'responder' || this.#sa.negotiated === undefined)) {
+    if (!established && (role === 'responder' || negotiated === undefined)) {
       this.#terminate();
       return;
     }
-    this.#sa.activity = 'closing';
+    this.context.activity = 'closing';
     this.#reason = reason;
-    if (this.#sa.established) {
-      this.#jobs.clear();
-      this.#limitFarewell();
-    }
-    this.#jobs.add('delete', deleteIkeSa);
+    if (!established) return;
+    if (this.#isCurrent) lineage.jobs.clear();
+    if (this.#isCurrent || lineage.candidate === this.context) this.#limitFarewell();
   }
 
-  /** What every method ends with: starts the next exchange of ours, and keeps the deadlines up to date. */
-  #settleDown(): void {
+  /** Starts the next exchange of ours, and keeps the deadlines up to date. */
+  settle(): void {
+    const { lineage, agenda, established } = this.context;
     // Its one Child SA is all that we make an IKE SA for.
-    const isIdle = this.role === 'initiator' && this.#initiating === undefined;
-    if (isIdle && this.#sa.childCount > 0 && this.#isChildless()) this.#startClosing(this.#sa.childLoss);
-    for (let job = this.#nextJob(); job !== undefined; job = this.#nextJob()) {
-      this.#initiating = new Run<unknown>(
-        job(),
-        (effect) => this.#perform(this.#initiating!, effect),
-        (outcome) => this.#finishInitiating(outcome),
-      );
-      this.#initiating.start();
+    const isIdle = lineage.role === 'initiator' && this.#initiating === undefined;
+    if (isIdle && lineage.childCount > 0 && this.#isChildless) this.#startClosing(lineage.childLoss);
+    if (this.#stream.isWornOut && !this.#isWornOut && this.#isCurrent) {
+      this.#isWornOut = true;
+      this.context.rekey();
     }
-    if (this.#sa.established) this.#agenda.delete('half-open');
-    const timeout = this.#sa.profile?.childlessTimeout;
-    if (timeout !== undefined && this.#isChildless())
-      this.#agenda.start('childless', this.#sa.now + timeout, () => this.#startClosing());
-    else this.#agenda.delete('childless');
+    for (let next = this.#nextJob(); next !== undefined; next = this.#nextJob()) this.#startInitiating(next);
+    if (established) agenda.delete('half-open');
+    const timeout = lineage.profile?.childlessTimeout;
+    if (timeout !== undefined && this.#isChildless)
+      agenda.start('childless', lineage.now + timeout, () => this.#startClosing());
+    else agenda.delete('childless');
   }
 
-  #isChildless(): boolean {
-    return this.#sa.children.size === 0 && this.#answering === undefined && !this.#isClosing;
+  get #isCurrent(): boolean {
+    return this.context.lineage.current === this.context;
+  }
+
+  get #isChildless(): boolean {
+    const isIdle = this.#answering === undefined && !this.#isClosing;
+    return this.#isCurrent && isIdle && this.context.children.size === 0;
   }
 
   get #isClosing(): boolean {
-    return this.#sa.activity === 'closing';
+    return this.context.activity === 'closing';
   }
 
-  #nextJob(): Job | undefined {
-    return this.#closed || this.#initiating !== undefined ? undefined : this.#jobs.take();
+  #nextJob(): { readonly urgency: Urgency; readonly job: Job } | undefined {
+    if (this.#closed || this.#initiating !== undefined || this.#answering !== undefined) return undefined;
+    const { established, lineage } = this.context;
+    if (this.#isClosing && established)
+      return { urgency: 'delete', job: this.#isCurrent ? deleteIkeSa : deleteReplaced };
+    return this.#isCurrent ? lineage.jobs.take() : undefined;
+  }
+
+  #startInitiating({ urgency, job }: { readonly urgency: Urgency; readonly job: Job }): void {
+    this.context.underWay = urgency;
+    this.#initiating = new Run<unknown>(
+      job(this.context),
+      (effect) => this.#perform(this.#initiating!, effect),
+      (outcome) => this.#finishInitiating(outcome),
+    );
+    this.#initiating.start();
   }
 
   #finishInitiating(outcome: Outcome<unknown>): void {
     this.#initiating = undefined;
+    this.context.underWay = undefined;
     if (!outcome.ok) {
       const error = ikeErrorOf(outcome.error);
       this.#terminate(this.#isClosing && error instanceof NoAnswerError ? this.#reason : error);
@@ -361,27 +321,42 @@ export class IkeSa {
         }
         break;
       case 'operation':
-        this.#operations.set(this.#outbox.submit(effect.operation), { run, operation: effect.operation });
+        this.#operate(run, effect.operation);
     }
   }
 
+  #operate(run: Waiting, operation: SaOperation): void {
+    const { outbox } = this.context.lineage;
+    outbox.submit(operation, (result) => {
+      if (!run.ended) run.resume(result);
+      else if (operation.kind === 'reserve' && result.ok)
+        outbox.submit({ kind: 'remove', direction: 'inbound', spi: result.spi, path: operation.path });
+    });
+  }
+
   #limitFarewell(): void {
-    this.#agenda.start('farewell', this.#sa.now + FAREWELL_PATIENCE, () =>
+    this.context.agenda.start('farewell', this.context.now + FAREWELL_PATIENCE, () =>
       this.#initiating?.fail(new NoAnswerError('the peer did not answer when it was told of the end')),
     );
   }
 
-  /** Ends everything that is under way, removes what there is, and says so; the last event. */
+  /** Ends everything that is under way, and removes what there is. */
   #terminate(error?: IkeError): void {
     if (this.#closed) return;
+    const { agenda, children, negotiated, lineage } = this.context;
     this.#closed = true;
-    this.#agenda.clear();
+    agenda.clear();
     this.#initiating?.end();
     this.#answering?.end();
-    for (const child of this.#sa.children.values()) removeSas(this.#sa, child);
-    this.#sa.children.clear();
-    this.#sa.profile?.assigner?.release(this.#sa.owner);
-    this.#sa.negotiated?.keys.destroy();
-    this.#outbox.emit({ type: 'closed', ...(error !== undefined && { error }) });
+    for (const child of children.values()) removeSas(this.context, child);
+    children.clear();
+    negotiated?.keys.destroy();
+    lineage.ended(this.context, error);
   }
+}
+
+/** Who sends this takes it that the Child SAs belong to the IKE SA that it is sent on. */
+function isAboutChildren({ header, payloads }: Message): boolean {
+  if (header.exchangeType === ExchangeType.CREATE_CHILD_SA) return true;
+  return payloads.some((payload) => payload.kind === 'DELETE' && payload.protocol === ProtocolId.ESP);
 }

@@ -1,10 +1,14 @@
 import type { Procedure } from './procedure.ts';
+import type { SaContext } from './sa-context.ts';
 
-/** One exchange, or several, that we initiate; one that returns 'deleted' ends the IKE SA in good order. */
-export type Job = () => Procedure<unknown>;
+/**
+ * One exchange, or several, that we initiate on whichever IKE SA of the lineage has the Child SAs when their turn comes; one
+ * that returns 'deleted' ends the IKE SA in good order.
+ */
+export type Job = (sa: SaContext) => Procedure<unknown>;
 
 /** What goes first when several exchanges wait for the window, most urgent first. */
-const URGENCIES = ['set-up', 'delete', 'create', 'rekey', 'liveness'] as const;
+const URGENCIES = ['set-up', 'delete', 'create', 'rekey', 'rekey-ike', 'liveness'] as const;
 
 export type Urgency = (typeof URGENCIES)[number];
 
@@ -15,6 +19,7 @@ export class JobQueue {
     delete: [],
     create: [],
     rekey: [],
+    'rekey-ike': [],
     liveness: [],
   };
 
@@ -23,11 +28,17 @@ export class JobQueue {
   }
 
   /** The next one; undefined if none waits. */
-  take(): Job | undefined {
-    return this.#jobs[URGENCIES.find((urgency) => this.#jobs[urgency].length > 0) ?? 'liveness'].shift();
+  take(): { readonly urgency: Urgency; readonly job: Job } | undefined {
+    const urgency = URGENCIES.find((urgency) => this.#jobs[urgency].length > 0);
+    return urgency === undefined ? undefined : { urgency, job: this.#jobs[urgency].shift()! };
+  }
+
+  /** Forgets those of one urgency. */
+  drop(urgency: Urgency): void {
+    this.#jobs[urgency].length = 0;
   }
 
   clear(): void {
-    for (const urgency of URGENCIES) this.#jobs[urgency].length = 0;
+    for (const urgency of URGENCIES) this.drop(urgency);
   }
 }

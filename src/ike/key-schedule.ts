@@ -31,6 +31,17 @@ export function initialSkeyseed(
   return crypto.prf(prf, concat(nonceI, nonceR), sharedSecret);
 }
 
+/** SKEYSEED = prf(SK_d (old), g^ir (new) | Ni | Nr), with the PRF of the old IKE SA (RFC 7296 2.18). */
+export function rekeyedSkeyseed(
+  crypto: CryptoProvider,
+  prf: number,
+  skD: Uint8Array,
+  { nonceI, nonceR }: Pick<KeyInputs, 'nonceI' | 'nonceR'>,
+  sharedSecret: Uint8Array,
+): Uint8Array {
+  return crypto.prf(prf, skD, concat(sharedSecret, nonceI, nonceR));
+}
+
 /**
  * {SK_d | SK_ai | SK_ar | SK_ei | SK_er | SK_pi | SK_pr} = prf+(SKEYSEED, Ni | Nr | SPIi | SPIr) (RFC 7296 2.14); AEAD
  * ciphers have no SK_a, and their SK_e end with the salt (RFC 5282 5.1, 7.1).

@@ -60,6 +60,11 @@ export class MessageStream {
     return this.#exchanges;
   }
 
+  /** Message IDs are running out, long before they do: the IKE SA is to be rekeyed (RFC 7296 2.2). */
+  get isWornOut(): boolean {
+    return this.#outgoing.isWornOut || this.#incoming.isWornOut;
+  }
+
   /** When `handleTimeout` wants to be called. */
   get nextTimeout(): Millis | undefined {
     const resend = this.#outgoing.outstanding?.timer.deadline;
@@ -217,7 +222,7 @@ export class MessageStream {
 
   /** RFC 7296 2.23: the responder follows the initiator's address, which a NAT may change. */
   #follow(origin: Origin): void {
-    if (this.#sa.role !== 'responder') return;
+    if (this.#sa.lineage.role !== 'responder') return;
     this.#sa.origin = origin;
     followPeer(this.#sa);
   }

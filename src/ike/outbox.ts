@@ -1,10 +1,11 @@
 import type { Origin } from '../link/link.ts';
-import type { SaOperation } from '../link/sa-store.ts';
+import type { SaOperation, SaResult } from '../link/sa-store.ts';
 import type { IkeEvent, Output } from './output.ts';
 
-/** What an IKE SA wants done and has not yet handed over, in order. */
+/** What a lineage of IKE SAs wants done and has not yet handed over, in order, and who waits for the results. */
 export class Outbox {
   readonly #outputs: Output[] = [];
+  readonly #waiting = new Map<number, (result: SaResult) => void>();
   #operationId = 0;
 
   /** The next output; undefined when there is nothing left. */
@@ -16,11 +17,18 @@ export class Outbox {
     this.#outputs.push({ kind: 'transmit', message, to });
   }
 
-  /** Returns the id that the result will come with. */
-  submit(operation: SaOperation): number {
+  /** @param onResult - what is to be done with the result; absent: nobody waits for it */
+  submit(operation: SaOperation, onResult?: (result: SaResult) => void): void {
     const id = this.#operationId++;
     this.#outputs.push({ kind: 'operation', id, operation });
-    return id;
+    if (onResult !== undefined) this.#waiting.set(id, onResult);
+  }
+
+  /** Hands the result of an operation to whoever waits for it. */
+  complete(id: number, result: SaResult): void {
+    const onResult = this.#waiting.get(id);
+    this.#waiting.delete(id);
+    onResult?.(result);
   }
 
   emit(event: IkeEvent): void {

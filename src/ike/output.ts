@@ -32,12 +32,18 @@ export type IkeEvent =
   | { readonly type: 'child-closed'; readonly tunnelId: string }
   /** An authenticated peer said INITIAL_CONTACT: other IKE SAs with this key are to be closed (RFC 7296 2.4). */
   | { readonly type: 'initial-contact'; readonly contactKey: string }
-  /** The IKE SA is gone, with its Child SAs; the last event. `error` is absent after an orderly delete. */
+  /** A rekey has made a new IKE SA: messages with this SPI of ours are the lineage's as well from now on. */
+  | { readonly type: 'successor'; readonly spi: string }
+  /** The Child SAs have moved to the IKE SA with this SPI of ours (RFC 7296 2.8). */
+  | { readonly type: 'rekeyed'; readonly spi: string }
+  /** An IKE SA that was replaced, or that was not needed, is gone: its SPI is nobody's. */
+  | { readonly type: 'retired'; readonly spi: string }
+  /** The last IKE SA is gone, with its Child SAs; the last event. `error` is absent after an orderly delete. */
   | { readonly type: 'closed'; readonly error?: IkeError };
 
 /**
  * What the core wants done, in order. An `operation` is applied and its result handed back with
- * `IkeSa.handleCompleted(id, result, now)`; until then the exchange that asked for it is suspended.
+ * `IkeLineage.handleCompleted(id, result, now)`; until then the exchange that asked for it is suspended.
  */
 export type Output =
   | { readonly kind: 'transmit'; readonly message: Uint8Array; readonly to: Origin }

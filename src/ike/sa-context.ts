@@ -8,12 +8,14 @@ import type { IkeActivity } from './collision.ts';
 import type { CommonConfig, ResponderProfile } from './config.ts';
 import type { IkeError } from './errors.ts';
 import type { HeaderFields } from './header.ts';
-import type { Job, Urgency } from './job-queue.ts';
+import type { Job, JobQueue, Urgency } from './job-queue.ts';
 import type { IkeKeys } from './key-schedule.ts';
+import { startLifetime } from './lifetime.ts';
+import type { Outbox } from './outbox.ts';
 import type { IkeEvent, Peer } from './output.ts';
 import type { IkeSuite } from './proposal.ts';
 import type { Protection } from './protection.ts';
-import type { Agenda } from './timers.ts';
+import { Agenda } from './timers.ts';
 
 /** The original roles of an IKE SA (RFC 7296 2.2). */
 export type Role = 'initiator' | 'responder';
@@ -35,27 +37,75 @@ export interface Negotiated {
   readonly peerHashes: ReadonlySet<number> | undefined;
 }
 
-/** Where what the procedures bring about goes. */
-interface SaSinks {
-  /** What is due at a time of its own; an entry of a Child SA has its SPI in its name. */
+/**
+ * What an IKE SA that IKE_SA_INIT has made shares with those that replace it, one after the other (RFC 7296 2.8): one peer
+ * and its Child SAs. Address leases are keyed on it (RFC 7296 2.19).
+ */
+export interface Lineage {
+  /** Our role in IKE_SA_INIT, which no rekey changes: who is at the relay, and who may be behind a NAT. */
+  readonly role: Role;
+  /** What is ours to choose in exchanges after IKE_AUTH, which either end may start. */
+  readonly config: CommonConfig;
+  readonly outbox: Outbox;
+  /** Exchanges of ours that wait for the window of the current IKE SA. */
+  readonly jobs: JobQueue;
+  /** What is due on the current IKE SA, whichever that is then: what concerns Child SAs. */
   readonly agenda: Agenda;
+  /** The time of the call under way. */
+  now: Millis;
+  /** The IKE SA that has the Child SAs. */
+  current: SaContext;
+  /** One that the peer has made while a request of ours to rekey is out: one of the two will not be needed (RFC 7296 2.8.2). */
+  candidate: SaContext | undefined;
+  /** The responder's profile, once the peer matches it. */
+  profile: ResponderProfile | undefined;
+  /** How many Child SAs there have been: the next one's number. */
+  childCount: number;
+  /** The peer deleted a Child SA that we had not given up. */
+  childLoss: IkeError | undefined;
+  /** Makes the IKE SA that a rekey has negotiated. */
+  found(founding: Founding): SaContext;
+  /** An IKE SA is over, because of `error` or in good order; if it is the current one, all are. */
+  ended(sa: SaContext, error: IkeError | undefined): void;
+}
+
+/** What a rekey makes a new IKE SA of (RFC 7296 1.3.2). */
+export interface Founding {
+  /** That of the one who asked for it. */
+  readonly role: Role;
+  readonly localSpi: Uint8Array;
+  readonly origin: Origin;
+  readonly negotiated: Negotiated;
+}
+
+/** What procedures bring about. */
+interface SaSinks {
   emit(event: IkeEvent): void;
   /** An operation whose result nobody waits for. */
   submit(operation: SaOperation): void;
   /** An exchange of ours, for when the window is free. */
   enqueue(urgency: Urgency, job: Job): void;
+  /** Rekeys it as soon as the window is free. */
+  rekey(): void;
+  /** Deletes it as soon as the window is free; `reason` is why, unless that was asked for. */
+  close(reason?: IkeError): void;
+  /** Ends it without a message. */
+  end(): void;
 }
 
 /** What the procedures of one IKE SA share; the IKE SA itself runs them and owns the message stream. */
 export interface SaContext extends SaSinks {
+  readonly lineage: Lineage;
+  /** Our original role (RFC 7296 2.2). */
   readonly role: Role;
   readonly crypto: CryptoProvider;
-  /** What is ours to choose in exchanges after IKE_AUTH, which either end may start. */
   readonly config: CommonConfig;
   /** Our own SPI, and the peer's: zeros while the initiator does not know it. */
   readonly localSpi: Uint8Array;
+  /** What is due at a time of its own, and gone with this IKE SA. */
+  readonly agenda: Agenda;
   /** The time of the call under way. */
-  now: Millis;
+  readonly now: Millis;
   negotiated: Negotiated | undefined;
   /** Where requests and ESP go. */
   origin: Origin;
@@ -63,42 +113,34 @@ export interface SaContext extends SaSinks {
   established: boolean;
   /** What we are doing with it as a whole: much is refused meanwhile (RFC 7296 2.25.2). */
   activity: IkeActivity;
-  /** The responder's profile, once the peer matches it. */
-  profile: ResponderProfile | undefined;
-  /** What address leases are keyed on (RFC 7296 2.19). */
-  readonly owner: object;
+  /** The exchange of ours that is under way. */
+  underWay: Urgency | undefined;
   /** By our SPI. */
   readonly children: Map<number, ChildSa>;
-  /** How many Child SAs there have been: the next one's number. */
-  childCount: number;
-  /** The peer deleted a Child SA that we had not given up. */
-  childLoss: IkeError | undefined;
 }
 
-/** The context of an IKE SA that is about to be set up. */
+/** The context of an IKE SA that is about to be set up, or has been made by a rekey. */
 export function newContext(
-  role: Role,
-  config: CommonConfig,
-  localSpi: Uint8Array,
-  origin: Origin,
-  now: Millis,
+  lineage: Lineage,
+  { role, localSpi, origin, negotiated }: Omit<Founding, 'negotiated'> & Partial<Founding>,
   sinks: SaSinks,
 ): SaContext {
   return {
+    lineage,
     role,
-    crypto: config.crypto,
-    config,
+    crypto: lineage.config.crypto,
+    config: lineage.config,
     localSpi,
+    agenda: new Agenda(),
+    get now() {
+      return lineage.now;
+    },
+    negotiated,
     origin,
-    now,
-    negotiated: undefined,
-    established: false,
+    established: negotiated !== undefined,
     activity: 'idle',
-    profile: undefined,
-    owner: {},
+    underWay: undefined,
     children: new Map(),
-    childCount: 0,
-    childLoss: undefined,
     ...sinks,
   };
 }
@@ -129,5 +171,6 @@ export function authInputs(sa: SaContext, side: Role, idBody: Uint8Array): AuthI
 export function establish(sa: SaContext, peer: Peer): void {
   sa.negotiated!.firstMessages = undefined;
   sa.established = true;
+  startLifetime(sa);
   sa.emit({ type: 'established', peer });
 }

@@ -1,5 +1,6 @@
 import type { Millis } from '../link/clock.ts';
 import type { RetransmissionSchedule } from './config.ts';
+import type { SaContext } from './sa-context.ts';
 
 /** When one request is sent again (RFC 7296 2.4). */
 export class RetransmissionTimer {
@@ -36,17 +37,19 @@ export class RetransmissionTimer {
   }
 }
 
-/** Work that is due at a time of its own, by a name that can be any text; the earliest counts. */
+type Work = (sa: SaContext) => void;
+
+/** Work on an IKE SA that is due at a time of its own, by a name that can be any text; the earliest counts. */
 export class Agenda {
-  readonly #entries = new Map<string, { readonly at: Millis; readonly work: () => void }>();
+  readonly #entries = new Map<string, { readonly at: Millis; readonly work: Work }>();
 
   /** Replaces what has the same name. */
-  set(name: string, at: Millis, work: () => void): void {
+  set(name: string, at: Millis, work: Work): void {
     this.#entries.set(name, { at, work });
   }
 
   /** Sets it unless there is one of that name already. */
-  start(name: string, at: Millis, work: () => void): void {
+  start(name: string, at: Millis, work: Work): void {
     if (!this.#entries.has(name)) this.set(name, at, work);
   }
 
@@ -63,12 +66,12 @@ export class Agenda {
     return Math.min(...Array.from(this.#entries.values(), ({ at }) => at));
   }
 
-  /** Does what is due, each once; what it adds that is due at once is done as well. */
-  runDue(now: Millis): void {
+  /** Does to `sa` what is due, each once; what that adds that is due at once is done as well. */
+  runDue(now: Millis, sa: SaContext): void {
     for (const [name, { at, work }] of this.#entries) {
       if (at > now) continue;
       this.#entries.delete(name);
-      work();
+      work(sa);
     }
   }
 }

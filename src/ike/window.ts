@@ -6,6 +6,8 @@ import { LocalError } from './errors.ts';
 import { RetransmissionTimer } from './timers.ts';
 
 const MAX_MESSAGE_ID = 0xffff_ffff;
+/** From this message ID on an IKE SA is to be rekeyed. */
+const WORN_OUT = 2 ** 31;
 
 /** A request of ours that has no response yet: its octets, in one datagram or in fragments, which are sent again unchanged (RFC 7296 2.1). */
 interface OutstandingRequest {
@@ -30,6 +32,10 @@ export class OutgoingWindow {
   get messageId(): number {
     if (this.#messageId > MAX_MESSAGE_ID) throw new LocalError('the IKE SA has used up its message IDs');
     return this.#messageId;
+  }
+
+  get isWornOut(): boolean {
+    return this.#messageId >= WORN_OUT;
   }
 
   get outstanding(): OutstandingRequest | undefined {
@@ -69,6 +75,10 @@ export class IncomingWindow {
 
   constructor(crypto: CryptoProvider) {
     this.#crypto = crypto;
+  }
+
+  get isWornOut(): boolean {
+    return this.#expected >= WORN_OUT;
   }
 
   /** Looks up a request that nothing has been verified of yet; changes nothing. */

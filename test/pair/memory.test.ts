@@ -1,34 +1,16 @@
 import { describe, expect, it } from 'vitest';
-import { establish, newContext } from '../../src/ike/sa-context.ts';
-import { Agenda } from '../../src/ike/timers.ts';
-import {
-  anonymousProfile,
-  initiatorConfig,
-  responderConfig,
-  sharedKey,
-  TO_RESPONDER,
-} from '../support/ike-configs.ts';
+import { establish } from '../../src/ike/sa-context.ts';
+import { anonymousProfile, initiatorConfig, responderConfig, sharedKey } from '../support/ike-configs.ts';
 import { Pair, testCrypto } from '../support/pair.ts';
 import { expectEqualSas } from '../support/pair-assertions.ts';
+import { idleContext } from '../support/sa-context.ts';
 
 const { provider } = testCrypto(61);
 
 // Requests may be 64 KiB, and anybody may send them: an IKE SA outlives its messages, so it keeps none of them.
 describe('an established IKE SA', () => {
   it('does not keep the first messages', () => {
-    const sa = newContext(
-      'responder',
-      initiatorConfig(provider, sharedKey('s')),
-      new Uint8Array(8),
-      TO_RESPONDER,
-      0,
-      {
-        agenda: new Agenda(),
-        emit: () => {},
-        submit: () => {},
-        enqueue: () => {},
-      },
-    );
+    const sa = idleContext();
     const bytes = new Uint8Array(8);
     sa.negotiated = {
       spiI: bytes,

@@ -6,7 +6,7 @@ import { Endpoint } from '../../src/endpoint/endpoint.ts';
 import type { InitiatorConfig } from '../../src/ike/config.ts';
 import { NotifyType } from '../../src/ike/constants.ts';
 import { RefusedError } from '../../src/ike/errors.ts';
-import { IkeSa } from '../../src/ike/ike-sa.ts';
+import { IkeLineage } from '../../src/ike/lineage.ts';
 import type { IkeEvent } from '../../src/ike/output.ts';
 import type { Attachment, Origin } from '../../src/link/link.ts';
 import { anySelector } from '../../src/wire/traffic-selector.ts';
@@ -53,13 +53,13 @@ async function connect(relays: RelayNetwork): Promise<Client> {
 class BareClient {
   readonly events: IkeEvent[] = [];
   readonly #relays: RelayNetwork;
-  readonly #ike: IkeSa;
+  readonly #ike: IkeLineage;
   #attachment!: Attachment;
   #spi = 1000;
 
   constructor(relays: RelayNetwork, config: InitiatorConfig, to: Origin) {
     this.#relays = relays;
-    this.#ike = IkeSa.initiate(config, to, relays.clock.now());
+    this.#ike = IkeLineage.initiate(config, to, relays.clock.now());
   }
 
   static async start(relays: RelayNetwork, address: boolean): Promise<BareClient> {

@@ -3,10 +3,10 @@ import type { CryptoProvider } from '../../src/crypto/provider.ts';
 import { zero } from '../../src/crypto/transforms.ts';
 import type { InitiatorConfig, ResponderConfig, ResponderProfile } from '../../src/ike/config.ts';
 import { ExchangeType, nameOf } from '../../src/ike/constants.ts';
-import { IkeSa } from '../../src/ike/ike-sa.ts';
+import { IkeLineage } from '../../src/ike/lineage.ts';
 import { peekHeader } from '../../src/ike/message.ts';
 import type { IkeEvent, Output } from '../../src/ike/output.ts';
-import type { Payload } from '../../src/ike/payload/index.ts';
+import { type Payload, ProtocolId } from '../../src/ike/payload/index.ts';
 import type { Millis } from '../../src/link/clock.ts';
 import type { SaOperation } from '../../src/link/sa-store.ts';
 import { hex } from '../../src/wire/bytes.ts';
@@ -49,21 +49,15 @@ export interface Reading {
 export class Host {
   readonly side: Side;
   readonly store: FakeStore;
-  /** In the order in which they were made. */
-  readonly cores: IkeSa[] = [];
+  ike!: IkeLineage;
   readonly events: IkeEvent[] = [];
   /** Operations that are not carried out until `Duel.release`. */
   isHeld: (operation: SaOperation) => boolean = () => false;
-  readonly held: { readonly core: IkeSa; readonly id: number; readonly operation: SaOperation }[] = [];
+  readonly held: { readonly id: number; readonly operation: SaOperation }[] = [];
 
   constructor(side: Side, store: FakeStore) {
     this.side = side;
     this.store = store;
-  }
-
-  /** The IKE SA that counts: the last one made. */
-  get ike(): IkeSa {
-    return this.cores.at(-1)!;
   }
 
   get eventTypes(): string[] {
@@ -118,6 +112,7 @@ export class Duel {
   now: Millis = 0;
   readonly crypto: RecordingCrypto;
   #flights: InFlight[] = [];
+  readonly #ikeSpis: string[] = [];
 
   constructor(options: DuelOptions = {}) {
     const random = seededRandom(4711);
@@ -139,10 +134,19 @@ export class Duel {
     return side === 'a' ? this.b : this.a;
   }
 
-  /** Calls a method of a host's IKE SA, by default of the one that counts, and drains it. */
-  call(side: Side, action: (ike: IkeSa, now: Millis) => void, core = this[side].ike): void {
-    action(core, this.now);
-    this.#drain(this[side], core);
+  /** Calls a method of a host's IKE SA, and drains it. */
+  call(side: Side, action: (ike: IkeLineage, now: Millis) => void): void {
+    action(this[side].ike, this.now);
+    this.#drain(this[side]);
+  }
+
+  /**
+   * A host's IKE SAs by its own SPIs, oldest first, and the one that has the Child SAs: counted from 1, in the order in which
+   * they appeared on the wire.
+   */
+  ikeSas(side: Side): { readonly all: readonly number[]; readonly current: number } {
+    const { localSpis, localSpi } = this[side].ike;
+    return { all: localSpis.map((spi) => this.#ikeSpi(spi)), current: this.#ikeSpi(localSpi) };
   }
 
   /** The messages on their way to a host, oldest first. */
@@ -161,13 +165,8 @@ export class Duel {
   /** Delivers the oldest message to a host, or one that was taken; it may be delivered again. */
   deliver(side: Side, flight: InFlight = this.take(side)): Reading {
     const reading = this.read(flight);
-    const header = peekHeader(flight.message)!;
-    const own = hex(header.flags.initiator ? header.spiR : header.spiI);
-    const host = this[side];
-    const core = host.cores.find(({ localSpi }) => localSpi === own);
     const origin = side === 'a' ? TO_RESPONDER : mirror(TO_RESPONDER);
-    if (core !== undefined)
-      this.call(side, (ike, now) => ike.handleDatagram(flight.message, origin, now), core);
+    this.call(side, (ike, now) => ike.handleDatagram(flight.message, origin, now));
     return reading;
   }
 
@@ -194,45 +193,47 @@ export class Duel {
     const until = this.now + duration;
     for (;;) {
       const due = [this.a, this.b]
-        .flatMap((host) => host.cores.map((core) => ({ host, core, at: core.nextTimeout })))
+        .map((host) => ({ host, at: host.ike.nextTimeout }))
         .filter(({ at }) => at !== undefined && at <= until)
         .sort((x, y) => x.at! - y.at!)[0];
       if (due === undefined) break;
       this.now = Math.max(this.now, due.at!);
-      this.call(due.host.side, (ike, now) => ike.handleTimeout(now), due.core);
+      this.call(due.host.side, (ike, now) => ike.handleTimeout(now));
     }
     this.now = until;
   }
 
   /** Carries out the oldest operation that is held back. */
   release(side: Side): void {
-    const { core, id, operation } = this[side].held.shift()!;
-    this.#carryOut(this[side], core, id, operation);
-    this.#drain(this[side], core);
+    const { id, operation } = this[side].held.shift()!;
+    this.#carryOut(this[side], id, operation);
+    this.#drain(this[side]);
   }
 
   #establish({ initiator, responder, profile }: DuelOptions): void {
     const { provider } = this.crypto;
     const credentials = sharedKey('a duel');
     const config = responderConfig(provider, { ...duelProfile(credentials), ...profile });
-    const a = IkeSa.initiate(duelInitiator(provider, credentials, initiator), TO_RESPONDER, 0);
-    this.a.cores.push(a);
-    this.#drain(this.a, a);
+    const a = IkeLineage.initiate(duelInitiator(provider, credentials, initiator), TO_RESPONDER, 0);
+    this.a.ike = a;
+    this.#drain(this.a);
     const { message } = this.take('b');
-    const b = IkeSa.respond({ ...config, ...responder }, message, mirror(TO_RESPONDER), 0);
-    this.b.cores.push(b);
-    this.#drain(this.b, b);
+    const b = IkeLineage.respond({ ...config, ...responder }, message, mirror(TO_RESPONDER), 0);
+    this.b.ike = b;
+    this.#drain(this.b);
     this.settle();
     if (!a.established || !b.established) throw new Error('the IKE SA did not come up');
   }
 
-  #drain(host: Host, core: IkeSa): void {
-    for (let output = core.poll(); output !== undefined; output = core.poll()) this.#take(host, core, output);
+  #drain(host: Host): void {
+    const { ike } = host;
+    for (let output = ike.poll(); output !== undefined; output = ike.poll()) this.#take(host, output);
   }
 
-  #take(host: Host, core: IkeSa, output: Output): void {
+  #take(host: Host, output: Output): void {
     switch (output.kind) {
       case 'transmit':
+        this.#countIkeSpis(output.message);
         this.#flights.push({ to: host.side === 'a' ? 'b' : 'a', message: output.message });
         break;
       case 'event':
@@ -240,17 +241,32 @@ export class Duel {
         break;
       case 'operation':
         if (host.held.length > 0 || host.isHeld(output.operation)) {
-          host.held.push({ core, id: output.id, operation: output.operation });
-        } else this.#carryOut(host, core, output.id, output.operation);
+          host.held.push({ id: output.id, operation: output.operation });
+        } else this.#carryOut(host, output.id, output.operation);
     }
   }
 
-  #carryOut(host: Host, core: IkeSa, id: number, operation: SaOperation): void {
+  #countIkeSpis(message: Uint8Array): void {
+    const { spiI, spiR } = peekHeader(message)!;
+    if (this.#ikeSpis.length < 2) this.#ikeSpi(hex(this.#ikeSpis.length === 0 ? spiI : spiR));
+    for (const payload of this.crypto.read(message)) {
+      if (payload.kind !== 'SA') continue;
+      const [{ protocol, spi }] = payload.proposals;
+      if (protocol === ProtocolId.IKE && spi.length === 8) this.#ikeSpi(hex(spi));
+    }
+  }
+
+  #ikeSpi(spi: string): number {
+    if (!this.#ikeSpis.includes(spi)) this.#ikeSpis.push(spi);
+    return this.#ikeSpis.indexOf(spi) + 1;
+  }
+
+  #carryOut(host: Host, id: number, operation: SaOperation): void {
     const result = host.store.apply(operation);
     if (operation.kind === 'inbound' || operation.kind === 'outbound') {
       zero(operation.sa.keys.encryption, operation.sa.keys.integrity);
     }
-    core.handleCompleted(id, result, this.now);
+    host.ike.handleCompleted(id, result, this.now);
   }
 }
 

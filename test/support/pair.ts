@@ -2,7 +2,7 @@ import { nodeProvider } from '../../src/crypto/node.ts';
 import { zero } from '../../src/crypto/transforms.ts';
 import type { InitiatorConfig, ResponderConfig } from '../../src/ike/config.ts';
 import { NotifyType, nameOf } from '../../src/ike/constants.ts';
-import { IkeSa } from '../../src/ike/ike-sa.ts';
+import { IkeLineage } from '../../src/ike/lineage.ts';
 import type { IkeEvent } from '../../src/ike/output.ts';
 import type { Payload } from '../../src/ike/payload/index.ts';
 import { ResponderGate } from '../../src/ike/responder-gate.ts';
@@ -38,12 +38,12 @@ interface Task {
 
 /** One IKE SA with its backend, and what it said. */
 export class End {
-  readonly ike: IkeSa;
+  readonly ike: IkeLineage;
   readonly store: FakeStore;
   readonly events: IkeEvent[] = [];
   armed: Millis | undefined;
 
-  constructor(ike: IkeSa, store: FakeStore) {
+  constructor(ike: IkeLineage, store: FakeStore) {
     this.ike = ike;
     this.store = store;
   }
@@ -96,7 +96,7 @@ export class Pair {
   readonly #options: PairOptions;
   readonly #gate: ResponderGate;
   readonly #queue: Task[] = [];
-  readonly #firstOf = new Map<IkeSa, string>();
+  readonly #firstOf = new Map<IkeLineage, string>();
   readonly #busyUntil = new Map<End, Millis>();
   #order = 0;
 
@@ -105,7 +105,7 @@ export class Pair {
     this.network = options.network ?? PERFECT;
     const { crypto } = options.responder;
     this.#gate = new ResponderGate({ crypto, cookieThreshold: options.cookieThreshold ?? 100 });
-    const ike = IkeSa.initiate(options.initiator, options.to ?? TO_RESPONDER, 0);
+    const ike = IkeLineage.initiate(options.initiator, options.to ?? TO_RESPONDER, 0);
     this.initiator = new End(ike, new FakeStore(0x1000));
     this.#after(0, () => this.#drain(this.initiator));
   }
@@ -118,7 +118,7 @@ export class Pair {
   }
 
   /** Calls a method of an end's IKE SA, and what follows from it. */
-  call(end: End, action: (ike: IkeSa, now: Millis) => void): void {
+  call(end: End, action: (ike: IkeLineage, now: Millis) => void): void {
     action(end.ike, this.now);
     this.#drain(end);
   }
@@ -142,7 +142,7 @@ export class Pair {
     if (admission.kind === 'answer' || admission.kind === 'demand-cookie')
       this.#carry({ from: 'responder', message: admission.message, to: origin, at: this.now });
     if (admission.kind !== 'accept') return;
-    const ike = IkeSa.respond(this.#options.responder, message, origin, this.now);
+    const ike = IkeLineage.respond(this.#options.responder, message, origin, this.now);
     this.#firstOf.set(ike, hex(message));
     const made = new End(ike, this.responderStore);
     this.responders.push(made);

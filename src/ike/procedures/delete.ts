@@ -1,6 +1,7 @@
 import { type ChildSa, encodeSpi, removeChild } from '../child-sa.ts';
+import { ExchangeType } from '../constants.ts';
 import { type DeletePayload, ProtocolId } from '../payload/index.ts';
-import { farewell, type Procedure } from '../procedure.ts';
+import { exchange, farewell, type Procedure } from '../procedure.ts';
 import type { SaContext } from '../sa-context.ts';
 import { informational } from './informational.ts';
 
@@ -18,5 +19,15 @@ export function* deleteChild(sa: SaContext, child: ChildSa): Procedure<void> {
 /** RFC 7296 1.4.1: HDR, SK {D}  -->  <--  HDR, SK {} */
 export function* deleteIkeSa(): Procedure<'deleted'> {
   yield* farewell([deleteIkePayload]);
+  return 'deleted';
+}
+
+/** Deletes an IKE SA that is not needed any more. Nobody waits for it, and if there is no answer it is gone all the same. */
+export function* deleteReplaced(): Procedure<'deleted'> {
+  try {
+    yield* exchange(ExchangeType.INFORMATIONAL, [deleteIkePayload]);
+  } catch {
+    // The peer has a deadline of its own.
+  }
   return 'deleted';
 }

@@ -175,7 +175,7 @@ export function* answerIkeAuth(
     if (error instanceof LocalError) return authenticationFailed(error);
     throw error;
   }
-  sa.profile = profile;
+  sa.lineage.profile = profile;
   establish(sa, { ...peerOf(idI, auth, profile.remote), profile: profile.name });
   // RFC 7619 2.3: who is not authenticated must not have other IKE SAs closed.
   const { contactKey } = profile;
@@ -209,7 +209,7 @@ function* answerChild(
     return yield* createChild(sa, config, profile, payloads);
   } catch (error) {
     if (!(error instanceof ProtocolError || error instanceof LocalError)) throw error;
-    profile.assigner?.release(sa.owner);
+    profile.assigner?.release(sa.lineage);
     sa.emit({ type: 'child-failed', error });
     return [
       error instanceof ProtocolError
@@ -262,7 +262,7 @@ function assign(
   if (request?.type !== ConfigType.CFG_REQUEST) {
     throw new ProtocolError(NotifyType.FAILED_CP_REQUIRED, 'the initiator did not ask for an address');
   }
-  const assigned = profile.assigner.assign(sa.owner, requestedAddresses(request.attributes));
+  const assigned = profile.assigner.assign(sa.lineage, requestedAddresses(request.attributes));
   if (assigned === undefined) {
     throw new ProtocolError(NotifyType.INTERNAL_ADDRESS_FAILURE, 'there is no address to assign');
   }

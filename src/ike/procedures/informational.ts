@@ -6,6 +6,7 @@ import { findNotify } from '../payloads.ts';
 import { exchange, type Message, type Procedure } from '../procedure.ts';
 import { checkRules } from '../rules.ts';
 import type { SaContext } from '../sa-context.ts';
+import { inherit } from '../succession.ts';
 import type { Answer } from './answer.ts';
 
 // RFC 7296 1.4: HDR, SK {[N,] [D,] ...}  -->  <--  HDR, SK {[N,] [D,] ...}
@@ -30,7 +31,12 @@ export function answerInformational(sa: SaContext, { payloads }: Message): Answe
     return { payloads: [], end: { error: new RefusedError(type, 'the IKE SA') } };
   }
   const deletes = payloads.filter((payload): payload is DeletePayload => payload.kind === 'DELETE');
-  if (deletes.some(({ protocol }) => protocol === ProtocolId.IKE)) return { payloads: [], end: {} };
+  if (deletes.some(({ protocol }) => protocol === ProtocolId.IKE)) {
+    const { current, candidate } = sa.lineage;
+    // RFC 7296 2.8.2: the peer has finished its own rekey, unaware of ours, which is forgotten.
+    if (current === sa && candidate !== undefined) inherit(candidate);
+    return { payloads: [], end: {} };
+  }
   const closed = deletes
     .filter(({ protocol }) => protocol === ProtocolId.ESP)
     .flatMap(({ spis }) => spis)
@@ -48,7 +54,7 @@ function closeChild(sa: SaContext, spi: Uint8Array): Uint8Array[] {
     removeSa(sa, child, 'outbound');
     return [];
   }
-  sa.childLoss = new IkeError('the peer closed the tunnel');
+  sa.lineage.childLoss = new IkeError('the peer closed the tunnel');
   removeChild(sa, child);
   return [encodeSpi(child.spiIn)];
 }

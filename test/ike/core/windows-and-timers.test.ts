@@ -7,6 +7,7 @@ import { Agenda, RetransmissionTimer } from '../../../src/ike/timers.ts';
 import { IncomingWindow, OutgoingWindow } from '../../../src/ike/window.ts';
 import { utf8 } from '../../../src/wire/bytes.ts';
 import { SCHEDULE } from '../../support/ike-configs.ts';
+import { idleContext } from '../../support/sa-context.ts';
 
 describe('the retransmission timer', () => {
   it('follows its schedule and waits one more interval', () => {
@@ -21,6 +22,8 @@ describe('the retransmission timer', () => {
   });
 });
 
+const SA = idleContext();
+
 describe('an agenda', () => {
   it('tells when the first work is due, and does each once', () => {
     const done: string[] = [];
@@ -30,13 +33,13 @@ describe('an agenda', () => {
     agenda.start('a', 10, () => done.push('not started: there is one'));
     agenda.start('b', 15, () => done.push('b'));
     expect(agenda.earliest).toBe(15);
-    agenda.runDue(14);
+    agenda.runDue(14, SA);
     expect(done).toEqual([]);
-    agenda.runDue(15);
-    agenda.runDue(15);
+    agenda.runDue(15, SA);
+    agenda.runDue(15, SA);
     expect(done).toEqual(['b']);
     agenda.delete('a');
-    agenda.runDue(20);
+    agenda.runDue(20, SA);
     expect(done).toEqual(['b']);
     expect(agenda.earliest).toBeUndefined();
   });
@@ -52,7 +55,7 @@ describe('an agenda', () => {
       });
       agenda.set('third', 2, () => done.push('third'));
     });
-    agenda.runDue(2);
+    agenda.runDue(2, SA);
     expect(done).toEqual(['first', 'second']);
   });
 });
@@ -66,7 +69,13 @@ describe('the queue of jobs', () => {
     queue.add('rekey', jobs.rekey);
     queue.add('rekey', jobs.again);
     queue.add('delete', jobs.delete);
-    expect([queue.take(), queue.take(), queue.take()]).toEqual([jobs.delete, jobs.rekey, jobs.again]);
+    expect([queue.take(), queue.take()]).toEqual([
+      { urgency: 'delete', job: jobs.delete },
+      { urgency: 'rekey', job: jobs.rekey },
+    ]);
+    queue.drop('rekey');
+    expect(queue.take()).toEqual({ urgency: 'liveness', job: jobs.liveness });
+    queue.add('rekey', jobs.again);
     queue.clear();
     expect(queue.take()).toBeUndefined();
   });

@@ -1,0 +1,217 @@
+import type { Millis } from '../link/clock.ts';
+import type { Origin } from '../link/link.ts';
+import type { SaResult } from '../link/sa-store.ts';
+import { hex } from '../wire/bytes.ts';
+import type { InitiatorConfig, ResponderConfig } from './config.ts';
+import type { IkeError } from './errors.ts';
+import { IkeSa } from './ike-sa.ts';
+import { JobQueue } from './job-queue.ts';
+import { peekHeader } from './message.ts';
+import { Outbox } from './outbox.ts';
+import type { Output } from './output.ts';
+import type { Founding, Lineage, Role, SaContext } from './sa-context.ts';
+import { Agenda } from './timers.ts';
+
+/**
+ * An IKE SA and those that replace it (RFC 7296 2.8), without sockets, clock or promises: for its user they are one. The law:
+ * call one method, drain `poll()`, then arm `nextTimeout`. Results of operations are to be handed in, and `poll()` drained,
+ * even after it is closed: an SPI whose reservation was under way is given back then.
+ */
+export class IkeLineage {
+  /** Our role in IKE_SA_INIT. */
+  readonly role: Role;
+  readonly #shared: Lineage;
+  readonly #members = new Map<SaContext, IkeSa>();
+  /** Of the IKE SAs that are gone. */
+  #pastExchanges = 0;
+
+  /** Starts an IKE SA: its IKE_SA_INIT request is the first output. */
+  static initiate(config: InitiatorConfig, to: Origin, now: Millis): IkeLineage {
+    const lineage = new IkeLineage('initiator', config, now);
+    lineage.#begin(IkeSa.initiate(lineage.#shared, config, to));
+    lineage.#settle();
+    return lineage;
+  }
+
+  /** Answers an IKE_SA_INIT request that passed a `ResponderGate`. If it is refused the lineage is closed at once. */
+  static respond(config: ResponderConfig, request: Uint8Array, origin: Origin, now: Millis): IkeLineage {
+    const lineage = new IkeLineage('responder', config, now);
+    const first = IkeSa.respond(lineage.#shared, config, origin);
+    lineage.#begin(first);
+    first.respondToInitial(config, request);
+    return lineage;
+  }
+
+  private constructor(role: Role, config: InitiatorConfig | ResponderConfig, now: Millis) {
+    this.role = role;
+    this.#shared = {
+      role,
+      config,
+      outbox: new Outbox(),
+      jobs: new JobQueue(),
+      agenda: new Agenda(),
+      now,
+      current: undefined as never,
+      candidate: undefined,
+      profile: undefined,
+      childCount: 0,
+      childLoss: undefined,
+      found: (founding) => this.#found(founding),
+      ended: (sa, error) => this.#ended(sa, error),
+    };
+  }
+
+  get closed(): boolean {
+    return this.#members.size === 0;
+  }
+
+  /** The peer is authenticated and accepted. */
+  get established(): boolean {
+    return this.#shared.current.established && !this.closed;
+  }
+
+  /** Hex of our own SPI of the IKE SA that has the Child SAs: what the peer's messages are told apart by (RFC 7296 2.6). */
+  get localSpi(): string {
+    return hex(this.#shared.current.localSpi);
+  }
+
+  /** Hex of our own SPIs of all the IKE SAs that there are, oldest first. */
+  get localSpis(): string[] {
+    return Array.from(this.#members.keys(), ({ localSpi }) => hex(localSpi));
+  }
+
+  /** Where our messages and ESP go: the peer, and whether it is encapsulated in UDP. */
+  get origin(): Origin {
+    return this.#shared.current.origin;
+  }
+
+  /** Round trips: responses to requests of ours, including those that asked for another IKE_SA_INIT request. */
+  get exchanges(): number {
+    let sum = this.#pastExchanges;
+    for (const ike of this.#members.values()) sum += ike.exchanges;
+    return sum;
+  }
+
+  /** When `handleTimeout` wants to be called. */
+  get nextTimeout(): Millis | undefined {
+    let earliest = this.#shared.agenda.earliest ?? Number.POSITIVE_INFINITY;
+    for (const { nextTimeout } of this.#members.values())
+      earliest = Math.min(earliest, nextTimeout ?? Number.POSITIVE_INFINITY);
+    return this.closed || earliest === Number.POSITIVE_INFINITY ? undefined : earliest;
+  }
+
+  /** The next thing to be done; undefined when there is nothing left. */
+  poll(): Output | undefined {
+    return this.#shared.outbox.take();
+  }
+
+  /** Takes any datagram; whatever is not the peer's, or not the one that is due, changes nothing. */
+  handleDatagram(message: Uint8Array, origin: Origin, now: Millis): void {
+    this.#shared.now = now;
+    const header = peekHeader(message);
+    if (header === undefined) return;
+    for (const ike of this.#members.values()) {
+      if (!ike.isAddressed(header)) continue;
+      ike.receive(header, message, origin);
+      break;
+    }
+    this.#settle();
+  }
+
+  handleTimeout(now: Millis): void {
+    this.#shared.now = now;
+    this.#shared.agenda.runDue(now, this.#shared.current);
+    for (const ike of this.#members.values()) ike.handleTimeout(now);
+    this.#settle();
+  }
+
+  /** The result of an `operation` output. */
+  handleCompleted(id: number, result: SaResult, now: Millis): void {
+    this.#shared.now = now;
+    this.#shared.outbox.complete(id, result);
+    this.#settle();
+  }
+
+  /** Deletes one Child SA; without effect if there is none of that id. */
+  closeChild(tunnelId: string, now: Millis): void {
+    this.#shared.now = now;
+    this.#current?.closeChild(tunnelId);
+    this.#settle();
+  }
+
+  /** Replaces the IKE SA by a new one; without effect before it is established (RFC 7296 1.3.2). */
+  rekey(now: Millis): void {
+    this.#shared.now = now;
+    if (this.established) this.#shared.current.rekey();
+    this.#settle();
+  }
+
+  /**
+   * Deletes the IKE SA, once IKE_AUTH is over: closed when the peer has answered or has had the time to, without an error in
+   * either case.
+   */
+  close(now: Millis): void {
+    this.#shared.now = now;
+    this.#shared.candidate?.close();
+    this.#shared.current.close();
+    this.#settle();
+  }
+
+  /** Closes it at once and sends nothing. */
+  abort(now: Millis): void {
+    this.#shared.now = now;
+    this.#shared.current.end();
+  }
+
+  /** An empty INFORMATIONAL exchange, unless something else is under way that serves as well (RFC 7296 2.4). */
+  checkLiveness(now: Millis): void {
+    this.#shared.now = now;
+    this.#current?.checkLiveness();
+    this.#settle();
+  }
+
+  /** An unprotected message says that the peer does not know a Child SA: only a hint (RFC 7296 2.4). */
+  hint(now: Millis): void {
+    this.#shared.now = now;
+    this.#current?.hint();
+    this.#settle();
+  }
+
+  /** The IKE SA that has the Child SAs; undefined when it is gone. */
+  get #current(): IkeSa | undefined {
+    return this.#members.get(this.#shared.current);
+  }
+
+  #begin(first: IkeSa): void {
+    this.#members.set(first.context, first);
+    this.#shared.current = first.context;
+  }
+
+  #found(founding: Founding): SaContext {
+    const made = IkeSa.found(this.#shared, founding);
+    this.#members.set(made.context, made);
+    this.#shared.outbox.emit({ type: 'successor', spi: hex(founding.localSpi) });
+    return made.context;
+  }
+
+  #ended(sa: SaContext, error: IkeError | undefined): void {
+    this.#pastExchanges += this.#members.get(sa)?.exchanges ?? 0;
+    this.#members.delete(sa);
+    const shared = this.#shared;
+    if (shared.candidate === sa) shared.candidate = undefined;
+    if (shared.current !== sa) {
+      shared.outbox.emit({ type: 'retired', spi: hex(sa.localSpi) });
+      return;
+    }
+    for (const other of this.#members.keys()) other.end();
+    shared.jobs.clear();
+    shared.agenda.clear();
+    shared.profile?.assigner?.release(shared);
+    shared.outbox.emit({ type: 'closed', ...(error !== undefined && { error }) });
+  }
+
+  /** What every method ends with; one that this makes is settled as well. */
+  #settle(): void {
+    for (const ike of this.#members.values()) ike.settle();
+  }
+}

@@ -1,0 +1,239 @@
+import { InvalidKeyExchange, type KeyExchange } from '../../crypto/provider.ts';
+import { TransformType, zero } from '../../crypto/transforms.ts';
+import { losesCollision, refusalToRekeyIke } from '../collision.ts';
+import type { Proposal } from '../config.ts';
+import { ExchangeType, NotifyType } from '../constants.ts';
+import { NoAnswerError, ProtocolError, RefusedError } from '../errors.ts';
+import { checkedNonce, decodeMethod, encodeMethod, NONCE_LENGTH, offeredMethods } from '../key-agreement.ts';
+import { deriveIkeKeys, rekeyedSkeyseed } from '../key-schedule.ts';
+import { randomDelay } from '../lifetime.ts';
+import { isErrorNotify, type NotifyPayload, notify, type Payload, ProtocolId } from '../payload/index.ts';
+import { findPayload, payloadOf } from '../payloads.ts';
+import { exchange, farewell, type Message, type Procedure } from '../procedure.ts';
+import { type Chosen, chooseProposal, encodeProposals, ikeSuite, verifyAnswer } from '../proposal.ts';
+import { Protection } from '../protection.ts';
+import { checkRules } from '../rules.ts';
+import type { Negotiated, Role, SaContext } from '../sa-context.ts';
+import { dismiss, inherit } from '../succession.ts';
+import type { Answer } from './answer.ts';
+import { deleteIkePayload, deleteReplaced } from './delete.ts';
+
+// RFC 7296 1.3.2: HDR, SK {SA, Ni, KEi}  -->  <--  HDR, SK {SA, Nr, KEr}
+
+/** Octets of an IKE SPI (RFC 7296 3.3.1). */
+const SPI_LENGTH = 8;
+/** After TEMPORARY_FAILURE: this long, and at random up to as much again (RFC 7296 2.25). */
+const RETRY_DELAY = 5_000;
+
+/** What the peer agreed to. */
+interface Agreement {
+  readonly localSpi: Uint8Array;
+  readonly negotiated: Negotiated;
+}
+
+/**
+ * The part of the one who rekeys: ends when the IKE SA has been replaced and deleted, or is the peer's to delete because its
+ * own rekey is the one that counts (RFC 7296 2.8.2). One that is refused goes on as it was.
+ */
+export function* rekeyIke(sa: SaContext): Procedure<'deleted' | undefined> {
+  if (sa.activity !== 'idle') return undefined;
+  sa.activity = 'rekeying';
+  try {
+    const agreement = yield* negotiate(sa);
+    return yield* conclude(sa, agreement);
+  } catch (error) {
+    const { candidate } = sa.lineage;
+    // RFC 7296 2.8.2: the peer has finished its own rekey, and what we asked is forgotten.
+    if (error instanceof NoAnswerError && candidate !== undefined) inherit(candidate);
+    if (error instanceof ProtocolError) yield* farewell([deleteIkePayload]);
+    throw error;
+  } finally {
+    if (sa.activity === 'rekeying') sa.activity = 'idle';
+  }
+}
+
+/** Asks for a new IKE SA, a second time if another key exchange method is wanted; undefined if the peer refuses. */
+function* negotiate(sa: SaContext): Procedure<Agreement | undefined> {
+  const { crypto } = sa;
+  const proposals = preferring(sa.config.ikeProposals, sa.negotiated!.suite.keyExchange);
+  const methods = offeredMethods(proposals);
+  const localSpi = crypto.random(SPI_LENGTH);
+  const tried: number[] = [];
+  for (let method = methods[0]; ; ) {
+    tried.push(method);
+    const keyExchange = crypto.keyExchange(method);
+    try {
+      const nonceI = crypto.random(NONCE_LENGTH);
+      const { payloads } = yield* exchange(ExchangeType.CREATE_CHILD_SA, [
+        { kind: 'SA', proposals: encodeProposals(proposals, ProtocolId.IKE, localSpi) },
+        { kind: 'NONCE', data: nonceI },
+        { kind: 'KE', method, data: keyExchange.publicValue },
+      ]);
+      const refusal = payloads.find(
+        (payload): payload is NotifyPayload => payload.kind === 'NOTIFY' && isErrorNotify(payload),
+      );
+      if (refusal === undefined) return accept(sa, proposals, keyExchange, { localSpi, nonceI, payloads });
+      const wanted = refusal.type === NotifyType.INVALID_KE_PAYLOAD ? decodeMethod(refusal.data) : undefined;
+      if (wanted === undefined || !methods.includes(wanted) || tried.length > 1 || tried.includes(wanted)) {
+        takeRefusal(sa, refusal.type);
+        return undefined;
+      }
+      method = wanted;
+    } finally {
+      keyExchange.destroy();
+    }
+  }
+}
+
+/** @throws RefusedError if the peer says that our request is malformed, which ends the IKE SA (RFC 7296 2.21.3) */
+function takeRefusal(sa: SaContext, type: number): void {
+  if (type === NotifyType.INVALID_SYNTAX) throw new RefusedError(type, 'the rekeying of the IKE SA');
+  if (type !== NotifyType.TEMPORARY_FAILURE || sa.activity !== 'rekeying') return;
+  const at = sa.now + RETRY_DELAY + randomDelay(sa.crypto, RETRY_DELAY);
+  sa.agenda.set('rekey', at, () => sa.rekey());
+}
+
+/** @throws ProtocolError if it does not answer our request */
+function accept(
+  sa: SaContext,
+  proposals: readonly Proposal[],
+  keyExchange: KeyExchange,
+  request: {
+    readonly localSpi: Uint8Array;
+    readonly nonceI: Uint8Array;
+    readonly payloads: readonly Payload[];
+  },
+): Agreement {
+  const { localSpi, nonceI, payloads } = request;
+  checkRules(ExchangeType.CREATE_CHILD_SA, true, payloads);
+  const chosen = verifyAnswer(proposals, payloadOf(payloads, 'SA').proposals, ProtocolId.IKE);
+  const ke = findPayload(payloads, 'KE');
+  if (chosen.spi.length !== SPI_LENGTH) throw syntax('the peer rekeyed the IKE SA without a new SPI');
+  if (
+    ke === undefined ||
+    ikeSuite(chosen).keyExchange !== keyExchange.method ||
+    ke.method !== keyExchange.method
+  )
+    throw syntax('the peer rekeyed the IKE SA with another key exchange method than we used');
+  const nonceR = checkedNonce(payloads, sa.negotiated!.suite.prf);
+  const inputs = { spiI: localSpi, spiR: chosen.spi.slice(), nonceI, nonceR };
+  return { localSpi, negotiated: derive(sa, 'initiator', chosen, keyExchange, ke.data, inputs) };
+}
+
+/** Makes the new IKE SA, if there is an agreement on one, and settles which one counts. */
+function* conclude(sa: SaContext, agreement: Agreement | undefined): Procedure<'deleted' | undefined> {
+  const { lineage, origin } = sa;
+  const { candidate } = lineage;
+  if (agreement === undefined) {
+    // RFC 7296 2.8.2: the peer has refused because it has finished its own rekey.
+    if (candidate !== undefined) inherit(candidate);
+    return undefined;
+  }
+  const made = lineage.found({ role: 'initiator', origin, ...agreement });
+  if (candidate !== undefined && losesCollision(agreement.negotiated, candidate.negotiated!)) {
+    inherit(candidate);
+    made.close();
+    return undefined;
+  }
+  inherit(made);
+  if (candidate !== undefined) dismiss(candidate);
+  return yield* deleteReplaced();
+}
+
+/** Whether a CREATE_CHILD_SA request is for a new IKE SA: that is what it proposes. */
+export function isIkeRekey({ payloads }: Message): boolean {
+  return findPayload(payloads, 'SA')?.proposals.some(({ protocol }) => protocol === ProtocolId.IKE) === true;
+}
+
+/** The part of the one who is asked: the new IKE SA is there before the response is sent (RFC 7296 2.8). @throws ProtocolError */
+export function answerRekeyIke(sa: SaContext, { payloads }: Message): Answer {
+  const { lineage, crypto } = sa;
+  checkRules(ExchangeType.CREATE_CHILD_SA, false, payloads);
+  const refusal = refusalToRekeyIke(sa.activity, isChangingChild(sa));
+  if (refusal !== undefined || lineage.candidate !== undefined) {
+    return refuse(refusal ?? NotifyType.TEMPORARY_FAILURE);
+  }
+  const { suite } = sa.negotiated!;
+  const offered = payloadOf(payloads, 'SA').proposals.filter(({ spi }) => spi.length === SPI_LENGTH);
+  const chosen = chooseProposal(
+    preferring(sa.config.ikeProposals, suite.keyExchange),
+    offered,
+    ProtocolId.IKE,
+  );
+  if (chosen === undefined) return refuse(NotifyType.NO_PROPOSAL_CHOSEN);
+  const method = ikeSuite(chosen).keyExchange;
+  const ke = findPayload(payloads, 'KE');
+  if (ke?.method !== method) return refuse(NotifyType.INVALID_KE_PAYLOAD, encodeMethod(method));
+  const nonceI = checkedNonce(payloads, suite.prf);
+  const nonceR = crypto.random(NONCE_LENGTH);
+  const localSpi = crypto.random(SPI_LENGTH);
+  const inputs = { spiI: chosen.spi.slice(), spiR: localSpi, nonceI, nonceR };
+  const keyExchange = crypto.keyExchange(method);
+  try {
+    const negotiated = derive(sa, 'responder', chosen, keyExchange, ke.data, inputs);
+    const made = lineage.found({ role: 'responder', localSpi, origin: sa.origin, negotiated });
+    if (sa.activity === 'rekeying') lineage.candidate = made;
+    else inherit(made);
+    return {
+      payloads: [
+        { kind: 'SA', proposals: [{ ...chosen, protocol: ProtocolId.IKE, spi: localSpi }] },
+        { kind: 'NONCE', data: nonceR },
+        { kind: 'KE', method, data: keyExchange.publicValue },
+      ],
+    };
+  } finally {
+    keyExchange.destroy();
+  }
+}
+
+/** We are creating, rekeying or closing a Child SA. */
+function isChangingChild({ underWay }: SaContext): boolean {
+  return underWay === 'create' || underWay === 'rekey' || underWay === 'delete';
+}
+
+function refuse(type: number, data?: Uint8Array): Answer {
+  return { payloads: [notify(type, data)] };
+}
+
+/** SKEYSEED with the old PRF, all else with the new one (RFC 7296 2.18). @throws ProtocolError */
+function derive(
+  sa: SaContext,
+  role: Role,
+  chosen: Chosen,
+  keyExchange: KeyExchange,
+  peerValue: Uint8Array,
+  inputs: Pick<Negotiated, 'spiI' | 'spiR' | 'nonceI' | 'nonceR'>,
+): Negotiated {
+  const { crypto } = sa;
+  const old = sa.negotiated!;
+  const suite = ikeSuite(chosen);
+  const secret = agree(keyExchange, peerValue);
+  const skeyseed = rekeyedSkeyseed(crypto, old.suite.prf, old.keys.skD, inputs, secret);
+  const keys = deriveIkeKeys(crypto, suite, inputs, skeyseed);
+  zero(secret, skeyseed);
+  const protection = new Protection(crypto, keys, role, old.fragmentation);
+  return { ...old, ...inputs, suite, keys, protection };
+}
+
+/** RFC 6989 2.5: a value that fails its tests ends the IKE SA. @throws ProtocolError */
+function agree(keyExchange: KeyExchange, peerValue: Uint8Array): Uint8Array {
+  try {
+    return keyExchange.agree(peerValue);
+  } catch (error) {
+    if (error instanceof InvalidKeyExchange) throw syntax(error.message);
+    throw error;
+  }
+}
+
+/** The proposals, each with the key exchange method that is in use first: the peer can do that one. */
+function preferring(proposals: readonly Proposal[], method: number): Proposal[] {
+  const isInUse = ({ type, id }: Proposal['transforms'][number]) =>
+    type === TransformType.KE && id === method;
+  return proposals.map(({ transforms }) => ({
+    transforms: [...transforms.filter(isInUse), ...transforms.filter((transform) => !isInUse(transform))],
+  }));
+}
+
+function syntax(message: string): ProtocolError {
+  return new ProtocolError(NotifyType.INVALID_SYNTAX, message);
+}
