@@ -6,8 +6,11 @@ import { KeyExchangeMethod, zero } from './transforms.ts';
 /** What a provider computes with one secret. Values have the method's length; what `agree` throws refuses the peer's value. */
 export type KeyPair = Pick<KeyExchange, 'publicValue' | 'agree'>;
 
-/** By key exchange method: the key pair of a secret. */
-export type Groups = Readonly<Record<number, (secret: Uint8Array) => KeyPair>>;
+/** Draws a secret of the method, which stays the caller's: it is overwritten when the key exchange is over. */
+export type RandomSecret = () => Uint8Array;
+
+/** By key exchange method: makes a key pair of a secret that it draws. */
+export type Groups = Readonly<Record<number, (draw: RandomSecret) => KeyPair>>;
 
 /** RFC 7296 3.4: the length of a KE payload's data tells nothing else than what the method fixes. */
 const GROUPS: Readonly<
@@ -46,8 +49,12 @@ const GROUPS: Readonly<
 export function startKeyExchange(method: number, groups: Groups, random: RandomSource): KeyExchange {
   const group = GROUPS[method];
   if (group === undefined) throw new UnsupportedAlgorithm(`key exchange method ${method} is not supported`);
-  const secret = group.draw(random);
-  const { publicValue, ...own } = groups[method](secret);
+  const secrets: Uint8Array[] = [];
+  const { publicValue, ...own } = groups[method](() => {
+    const secret = group.draw(random);
+    secrets.push(secret);
+    return secret;
+  });
   let pair: Pick<KeyPair, 'agree'> | undefined = own;
   return {
     method,
@@ -68,7 +75,7 @@ export function startKeyExchange(method: number, groups: Groups, random: RandomS
     },
     destroy() {
       pair = undefined;
-      zero(secret);
+      zero(...secrets);
     },
   };
 }

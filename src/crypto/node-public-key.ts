@@ -1,4 +1,5 @@
-import { createPublicKey, type KeyObject } from 'node:crypto';
+import { createPublicKey, type JsonWebKey, type KeyObject } from 'node:crypto';
+import { concat } from '../wire/bytes.ts';
 
 /**
  * Public keys go in and out of node:crypto as JSON Web Keys (RFC 8037, RFC 7518 6.2, 6.3): OpenSSL's DER decoder takes ten
@@ -22,10 +23,14 @@ export function rsaPublicKeyFrom(modulus: Uint8Array, exponent: Uint8Array): Key
   return createPublicKey({ key: { kty: 'RSA', n: text(modulus), e: text(exponent) }, format: 'jwk' });
 }
 
-/** The public value, as `publicKeyFrom` takes it, of a private key. */
+/** The public value, as `publicKeyFrom` takes it, of a private key that was imported. */
 export function publicValueOf(privateKey: KeyObject): Uint8Array {
-  const { x = '', y = '' } = createPublicKey(privateKey).export({ format: 'jwk' });
-  return Uint8Array.from([...Buffer.from(x, 'base64url'), ...Buffer.from(y, 'base64url')]);
+  return valueOfJwk(createPublicKey(privateKey).export({ format: 'jwk' }));
+}
+
+/** The public value in a JSON Web Key. */
+export function valueOfJwk({ x = '', y = '' }: JsonWebKey): Uint8Array {
+  return concat(Buffer.from(x, 'base64url'), Buffer.from(y, 'base64url'));
 }
 
 function text(octets: Uint8Array): string {

@@ -9,14 +9,12 @@ export class WireError extends Error {
  */
 export class Reader {
   readonly #bytes: Uint8Array;
-  readonly #view: DataView;
   readonly #what: string;
   #offset = 0;
 
   /** @param what - what is being read, for error messages ("KE payload") */
   constructor(bytes: Uint8Array, what: string) {
     this.#bytes = bytes;
-    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     this.#what = what;
   }
 
@@ -31,19 +29,20 @@ export class Reader {
   }
 
   u8(): number {
-    return this.#view.getUint8(this.#take(1));
+    return this.#bytes[this.#take(1)];
   }
 
   u16(): number {
-    return this.#view.getUint16(this.#take(2));
+    const start = this.#take(2);
+    return (this.#bytes[start] << 8) | this.#bytes[start + 1];
   }
 
   u32(): number {
-    return this.#view.getUint32(this.#take(4));
+    return this.u16() * 0x1_0000 + this.u16();
   }
 
   u64(): bigint {
-    return this.#view.getBigUint64(this.#take(8));
+    return (BigInt(this.u32()) << 32n) | BigInt(this.u32());
   }
 
   bytes(length: number): Uint8Array {
