@@ -38,6 +38,8 @@ export interface InFlight {
 
 /** A message as a test reads it. */
 export interface Reading {
+  /** The IKE SA that it belongs to, by its initiator's and its responder's SPI, as `Duel.ikeSas` counts them. */
+  readonly ike: readonly [number, number];
   readonly exchange: string;
   readonly response: boolean;
   readonly payloads: readonly Payload[];
@@ -178,9 +180,10 @@ export class Duel {
   }
 
   read({ message }: InFlight): Reading {
-    const { exchangeType, flags } = peekHeader(message)!;
+    const { exchangeType, flags, spiI, spiR } = peekHeader(message)!;
     const payloads = this.crypto.read(message);
     return {
+      ike: [this.#ikeSpi(hex(spiI)), this.#ikeSpi(hex(spiR))],
       exchange: nameOf(ExchangeType, exchangeType),
       response: flags.response,
       payloads,
