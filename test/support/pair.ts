@@ -127,7 +127,7 @@ export class Pair {
   deliverToResponder(message: Uint8Array, origin: Origin = mirror(TO_RESPONDER)): void {
     const fromInitiator = (message[19] & 8) !== 0;
     const spi = hex(fromInitiator ? message.subarray(8, 16) : message.subarray(0, 8));
-    const known = this.responders.find(({ ike }) => ike.localSpi === spi && !ike.closed);
+    const known = this.responders.find(({ ike }) => ike.localSpis.includes(spi));
     const repeated = this.responders.find(
       ({ ike }) =>
         !ike.closed && !ike.established && message[18] === 34 && this.#firstOf.get(ike) === hex(message),

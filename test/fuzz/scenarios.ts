@@ -1,0 +1,178 @@
+import { nodeProvider } from '../../src/crypto/node.ts';
+import type { CryptoProvider } from '../../src/crypto/provider.ts';
+import { TransformType } from '../../src/crypto/transforms.ts';
+import type { InitiatorConfig, Proposal, ResponderConfig, ResponderProfile } from '../../src/ike/config.ts';
+import { IdType } from '../../src/ike/constants.ts';
+import type { IkeLineage } from '../../src/ike/lineage.ts';
+import { defaultChildProposals, defaultIkeProposals } from '../../src/ike/proposal.ts';
+import type { Millis } from '../../src/link/clock.ts';
+import { concat, fromHex, utf8 } from '../../src/wire/bytes.ts';
+import { anySelector } from '../../src/wire/traffic-selector.ts';
+import {
+  anonymousProfile,
+  type Credentials,
+  initiatorConfig,
+  responderConfig,
+  sharedKey,
+} from '../support/ike-configs.ts';
+import type { End, PairOptions, Side } from '../support/pair.ts';
+import type { Random } from './random.ts';
+
+const { signatures } = nodeProvider();
+/** PKCS #8 ahead of the secret (RFC 8410 7). */
+const ED25519_PKCS8 = fromHex('302e020100300506032b657004220420');
+
+/** A relay with an Ed25519 key: the same always, and its signatures draw nothing from OpenSSL, so that runs repeat. */
+function signed(octet: number, sendKey: boolean): Credentials {
+  const key = signatures.fromPkcs8(concat(ED25519_PKCS8, new Uint8Array(32).fill(octet)));
+  const identity = { type: IdType.ID_KEY_ID, data: utf8('relay') };
+  return {
+    local: { kind: 'signature', identity, key, sendKey },
+    remote: { kind: 'signature', publicKey: key.publicKey },
+  };
+}
+
+const RELAY = signed(1, false);
+const PEER = signed(2, true);
+const SECRET = sharedKey('relay');
+
+/** Two ends and how they are set up. */
+interface Setup {
+  readonly initiator?: (config: InitiatorConfig) => InitiatorConfig;
+  readonly responder?: (config: ResponderConfig) => ResponderConfig;
+  readonly profile?: (profile: ResponderProfile) => ResponderProfile;
+  readonly relay?: Credentials;
+  readonly pair?: Partial<PairOptions>;
+}
+
+/** The proposals with the transforms of `type` for which `wanted` is false left out. */
+function only(proposals: readonly Proposal[], type: number, wanted: (id: number) => boolean): Proposal[] {
+  return proposals
+    .map(({ transforms }) => ({ transforms: transforms.filter((t) => t.type !== type || wanted(t.id)) }))
+    .filter(({ transforms }) => transforms.some((t) => t.type === type));
+}
+
+const overlay: Setup = {
+  initiator: (config) => ({
+    ...config,
+    local: PEER.local,
+    initialContact: true,
+    child: { tsI: [anySelector(4), anySelector(6)], tsR: [anySelector(4)] },
+  }),
+  profile: ({ assigner: _, ...profile }) => ({
+    ...profile,
+    remote: PEER.remote,
+    tsRemote: [anySelector(4), anySelector(6)],
+    contactKey: 'peer',
+  }),
+};
+
+/** How IKE SAs come up, each with payloads and states that the others do not have. */
+const SETUPS: Readonly<Record<string, Setup>> = {
+  'a client that proves nothing': {},
+  'a relay that proves a shared key': { relay: SECRET },
+  'an overlay of two relays': overlay,
+  'a client that must return a cookie': { relay: SECRET, pair: { cookieThreshold: 0 } },
+  'a client that must use another group': {
+    responder: (config) => ({
+      ...config,
+      ikeProposals: only(config.ikeProposals, TransformType.KE, (id) => id === 19),
+    }),
+    pair: { cookieThreshold: 0 },
+  },
+  'ciphers with an integrity transform': {
+    relay: SECRET,
+    responder: (config) => ({
+      ...config,
+      ikeProposals: only(defaultIkeProposals, TransformType.INTEG, () => true),
+      childProposals: only(defaultChildProposals, TransformType.INTEG, () => true),
+    }),
+  },
+  'a client behind a NAT': {
+    relay: SECRET,
+    initiator: (config) => ({ ...config, natDetection: true }),
+    pair: { translate: (origin) => ({ ...origin, address: '203.0.113.77', port: origin.port + 40_000 }) },
+  },
+  'addresses of both families': {
+    relay: SECRET,
+    initiator: (config) => ({
+      ...config,
+      child: {
+        tsI: [anySelector(4), anySelector(6)],
+        tsR: [anySelector(4), anySelector(6)],
+        addresses: { ip4: true, ip4Dns: true, ip6: true, ip6Dns: true },
+      },
+    }),
+  },
+  'a responder that has no address to assign': {
+    relay: SECRET,
+    profile: (profile) => ({ ...profile, assigner: { assign: () => undefined, release: () => {} } }),
+  },
+  'a client whose proof is wrong': {
+    initiator: (config) => ({ ...config, local: sharedKey('wrong').local }),
+    profile: (profile) => ({ ...profile, remote: SECRET.remote }),
+  },
+  'messages in fragments': {
+    relay: SECRET,
+    initiator: (config) => ({ ...config, fragmentation: true, pathMtu: 250 }),
+    responder: (config) => ({ ...config, pathMtu: 250 }),
+  },
+  'a relay whose proof is wrong': {
+    initiator: (config) => ({ ...config, remote: PEER.remote }),
+  },
+};
+
+export const SETUP_NAMES: readonly string[] = Object.keys(SETUPS);
+
+/** @throws RangeError for a name that there is not */
+export function setUp(name: string, crypto: CryptoProvider): PairOptions {
+  const setup = SETUPS[name];
+  if (setup === undefined) throw new RangeError(`there is no set-up "${name}"`);
+  const { relay = RELAY, initiator = same, responder = same, profile = same, pair } = setup;
+  return {
+    initiator: initiator(initiatorConfig(crypto, relay)),
+    responder: responder(responderConfig(crypto, profile(anonymousProfile(relay)))),
+    ...pair,
+  };
+}
+
+function same<T>(value: T): T {
+  return value;
+}
+
+/** What an end does of its own. */
+const ACTIONS: Readonly<Record<string, (ike: IkeLineage, now: Millis, end: End) => void>> = {
+  liveness: (ike, now) => ike.checkLiveness(now),
+  'close the child': (ike, now, end) => {
+    for (const event of end.events) {
+      if (event.type === 'child-established') ike.closeChild(event.child.tunnel.id, now);
+    }
+  },
+  rekey: (ike, now) => ike.rekey(now),
+  close: (ike, now) => ike.close(now),
+};
+
+/** Something that one end is told to do. */
+export interface Action {
+  readonly at: Millis;
+  readonly side: Side;
+  readonly what: string;
+}
+
+export function act({ what }: Action, ike: IkeLineage, now: Millis, end: End): void {
+  ACTIONS[what](ike, now, end);
+}
+
+/** A few actions of both sides, in order, after the time that setting up takes; an end mostly comes last. */
+export function drawScript(random: Random): Action[] {
+  const script: Action[] = [];
+  const names = Object.keys(ACTIONS).filter((name) => name !== 'close');
+  const side = () => random.pick(['initiator', 'responder'] as const);
+  let at = 90 + random.below(200);
+  for (let count = random.below(5); count > 0; count--) {
+    script.push({ at, side: side(), what: random.pick(names) });
+    at += random.pick([0, 10, 25, 60, 150]);
+  }
+  if (random.chance(0.5)) script.push({ at, side: side(), what: 'close' });
+  return script;
+}
