@@ -4,6 +4,12 @@ import type { Origin } from '../link/link.ts';
 import type { Tunnel } from '../link/sa-store.ts';
 import type { Ending, Session } from './session.ts';
 
+/** A tunnel: the SAs that it has now, and the data path, which stays when they are rekeyed. */
+interface Child {
+  readonly info: ChildSaInfo;
+  readonly tunnel: Tunnel;
+}
+
 /** An established IKE SA with its Child SA, as the user of an endpoint holds it. */
 export class IkeConnection {
   readonly role: 'initiator' | 'responder';
@@ -13,7 +19,7 @@ export class IkeConnection {
   /** Resolves when the IKE SA is gone, with why. */
   readonly closed: Promise<Ending>;
   readonly #session: Session;
-  #child: { readonly info: ChildSaInfo; readonly tunnel: Tunnel } | undefined;
+  readonly #children = new Map<string, Child>();
 
   constructor(session: Session, peer: Peer, origin: Origin, closed: Promise<Ending>) {
     this.#session = session;
@@ -23,9 +29,10 @@ export class IkeConnection {
     this.closed = closed;
   }
 
-  /** The Child SA and its data path; undefined if there is none (any more). */
-  get child(): { readonly info: ChildSaInfo; readonly tunnel: Tunnel } | undefined {
-    return this.#child;
+  /** The Child SA and its data path, if there are several that of the oldest tunnel; undefined if there is none (any more). */
+  get child(): Child | undefined {
+    for (const child of this.#children.values()) return child;
+    return undefined;
   }
 
   /** Whether ESP is encapsulated in UDP (RFC 3948). */
@@ -64,9 +71,18 @@ export class IkeConnection {
     if (!this.#session.ike.closed) this.#session.perform((ike, now) => ike.abort(now));
   }
 
-  /** For the endpoint: follows the core's events. */
-  setChild(child: { readonly info: ChildSaInfo; readonly tunnel: Tunnel } | undefined): void {
-    this.#child = child;
+  /** For the endpoint, which follows the core's events: a tunnel is there, or has other SAs. */
+  setChild(child: Child): void {
+    this.#children.set(child.tunnel.policy.id, child);
+  }
+
+  /** For the endpoint: forgets a tunnel, or all; returns what there was. */
+  takeChildren(tunnelId?: string): Child[] {
+    const taken = [...this.#children.values()].filter(
+      ({ tunnel }) => tunnelId === undefined || tunnel.policy.id === tunnelId,
+    );
+    for (const { tunnel } of taken) this.#children.delete(tunnel.policy.id);
+    return taken;
   }
 }
 

@@ -68,6 +68,8 @@ const SHARE_OF_CLIENT = 1 / 8;
 export class Endpoint {
   readonly #options: EndpointOptions;
   readonly #sessions = new Map<string, Entry>();
+  /** By the id of a tunnel of theirs. */
+  readonly #tunnels = new Map<string, Entry>();
   readonly #halfOpen = new HalfOpen<Entry>();
   readonly #errorAnswers = new RateLimit(10, 100);
   #listener: Listener | undefined;
@@ -89,6 +91,7 @@ export class Endpoint {
       const backend = options.backend(
         (packets, to) => attachment.sendEsp(packets, to),
         (spi, origin) => endpoint.#unknownSpi(spi, origin),
+        (event) => endpoint.#tunnels.get(event.tunnelId)?.session.handleSaEvent(event),
       );
       endpoint.#host = { clock: options.clock, attachment, backend };
       return endpoint;
@@ -127,7 +130,7 @@ export class Endpoint {
     const result = deferred<IkeConnection>();
     const entry = this.#add(IkeLineage.initiate(config, to, clock.now()), to, (event) => {
       if (event.type === 'child-established') result.resolve(entry.connection!);
-      if (event.type === 'child-failed') {
+      if (event.type === 'child-failed' && entry.connection?.child === undefined) {
         failure = event.error;
         entry.session.perform((ike, now) => ike.close(now));
       }
@@ -203,15 +206,19 @@ export class Endpoint {
         entry.connection = new IkeConnection(entry.session, event.peer, entry.origin, closed);
         return;
       case 'child-established':
-        entry.connection?.setChild({ info: event.child, tunnel: this.backend.tunnel(event.child.tunnel.id) });
+      case 'child-rekeyed': {
+        const { id } = event.child.tunnel;
+        entry.connection?.setChild({ info: event.child, tunnel: this.backend.tunnel(id) });
+        this.#tunnels.set(id, entry);
         return;
+      }
       case 'child-closed':
-        this.#closeTunnel(entry);
+        this.#closeTunnels(entry, event.tunnelId);
         return;
       case 'closed':
         this.#forgetHalfOpen(entry);
         for (const spi of entry.spis) this.#sessions.delete(spi);
-        this.#closeTunnel(entry);
+        this.#closeTunnels(entry);
         entry.close(event.error);
         return;
       case 'successor':
@@ -233,9 +240,12 @@ export class Endpoint {
     this.#sessions.set(spi, entry);
   }
 
-  #closeTunnel({ connection }: Entry): void {
-    connection?.child?.tunnel.close().catch((error) => log('a tunnel did not close: %o', error));
-    connection?.setChild(undefined);
+  /** One tunnel, or all. */
+  #closeTunnels({ connection }: Entry, tunnelId?: string): void {
+    for (const { tunnel } of connection?.takeChildren(tunnelId) ?? []) {
+      this.#tunnels.delete(tunnel.policy.id);
+      tunnel.close().catch((error) => log('a tunnel did not close: %o', error));
+    }
   }
 
   #forgetHalfOpen(entry: Entry): void {

@@ -5,7 +5,7 @@ import type { IkeLineage } from '../ike/lineage.ts';
 import type { IkeEvent, Output } from '../ike/output.ts';
 import type { Clock } from '../link/clock.ts';
 import type { Attachment, Origin } from '../link/link.ts';
-import type { Backend, SaOperation, SaResult } from '../link/sa-store.ts';
+import type { Backend, SaEvent, SaOperation, SaResult } from '../link/sa-store.ts';
 
 const log = createDebug('ike-telescope:session');
 
@@ -50,6 +50,11 @@ export class Session {
   perform(action: (ike: IkeLineage, now: number) => void): void {
     action(this.ike, this.#host.clock.now());
     this.#drain();
+  }
+
+  /** Tells the core what became of one of its SAs. Not from within: the event may come of what another core sends. */
+  handleSaEvent(event: SaEvent): void {
+    queueMicrotask(() => this.perform((ike, now) => ike.handleSaEvent(event, now)));
   }
 
   /** Runs a liveness check. True once the peer has answered it, false if the IKE SA died of it. */

@@ -1,12 +1,33 @@
-import type { ProtectionKeys } from '../crypto/provider.ts';
+import { zero } from '../crypto/transforms.ts';
+import type { Millis } from '../link/clock.ts';
 import type { Origin } from '../link/link.ts';
 import type { AssignedAddresses, EspSuite, SaParameters, TunnelPolicy } from '../link/sa-store.ts';
 import { hex } from '../wire/bytes.ts';
 import type { TrafficSelector } from '../wire/traffic-selector.ts';
+import { childLimits } from './child-lifetime.ts';
+import type { ChildActivity, NoncePair } from './collision.ts';
 import { LocalError } from './errors.ts';
 import { deriveChildKeys } from './key-schedule.ts';
+import { randomDelay, retryDelay } from './lifetime.ts';
+import type { ChildSaInfo } from './output.ts';
 import { operation, type Procedure } from './procedure.ts';
-import type { SaContext } from './sa-context.ts';
+import type { Role, SaContext } from './sa-context.ts';
+
+/** How long packets that were sent before a replaced SA was deleted are still accepted (RFC 7296 2.8). */
+const LATE_PACKETS: Millis = 5_000;
+
+/** What is due for a Child SA: to be rekeyed, to be deleted, or, once it is deleted, to be forgotten. */
+const ALARMS = ['rekey', 'expire', 'forget'] as const;
+
+export type Alarm = (typeof ALARMS)[number];
+
+/** The peer's exchange that replaces a Child SA, and what it made; undefined while that is being installed. */
+export interface Rival {
+  readonly nonces: NoncePair;
+  child: ChildSa | undefined;
+  /** Ours has won. */
+  redundant: boolean;
+}
 
 /** A pair of ESP SAs. */
 export interface ChildSa {
@@ -14,11 +35,20 @@ export interface ChildSa {
   readonly spiIn: number;
   readonly spiOut: number;
   readonly suite: EspSuite;
+  /** The method of the key exchange that it was made with; 0 without one of its own. */
+  readonly keyExchange: number;
+  readonly assigned?: AssignedAddresses;
   /** Where the peer is. */
   path: Origin;
-  readonly assigned?: AssignedAddresses;
-  /** We have sent, or are about to send, a Delete for it (RFC 7296 1.4.1). */
-  deleting: boolean;
+  /** `late`: it is deleted at both ends, and only receives what was sent before. */
+  state: ChildActivity | 'late';
+  /** What we send on. Registered, it is held back: the peer may not be ready to receive on it (RFC 7296 2.8). */
+  outbound:
+    | { readonly state: 'registered'; readonly sa: SaParameters }
+    | { readonly state: 'installed' | 'none' };
+  rival: Rival | undefined;
+  /** The peer closed it while we were rekeying it. */
+  lost: boolean;
 }
 
 /** An SPI of ours that is taken, but not yet that of a Child SA. */
@@ -29,12 +59,15 @@ export interface Reservation {
   tunnelId?: string;
 }
 
-/** What both ends have agreed on besides. */
+/** What both ends have agreed on besides our SPI. */
 export interface ChildAgreement {
+  /** In the exchange that they did it in: KEYMAT goes by that (RFC 7296 2.17). */
+  readonly role: Role;
   readonly spiOut: number;
   readonly suite: EspSuite;
-  readonly tsI: readonly TrafficSelector[];
-  readonly tsR: readonly TrafficSelector[];
+  readonly nonces: NoncePair;
+  /** The method and the secret of the exchange's own key exchange, if there was one. */
+  readonly keyExchange?: { readonly method: number; readonly secret: Uint8Array };
   readonly assigned?: AssignedAddresses;
 }
 
@@ -46,6 +79,39 @@ export function encodeSpi(spi: number): Uint8Array {
 /** @param bytes - four octets */
 export function decodeSpi(bytes: Uint8Array): number {
   return new DataView(bytes.buffer, bytes.byteOffset, 4).getUint32(0);
+}
+
+/** What a user of the core is told of a Child SA. */
+export function childInfo({ tunnel, spiIn, spiOut, suite, assigned }: ChildSa): ChildSaInfo {
+  return { tunnel, spiIn, spiOut, suite, ...(assigned !== undefined && { assigned }) };
+}
+
+/** The Child SA that the peer receives on `spiOut`, late ones included. */
+export function findByPeerSpi(sa: SaContext, spiOut: number): ChildSa | undefined {
+  for (const child of sa.children.values()) if (child.spiOut === spiOut) return child;
+  return undefined;
+}
+
+/** The Child SAs that exist at both ends, or of one tunnel; those that only receive late packets are not among them. */
+export function liveChildren(sa: SaContext, tunnelId?: string): ChildSa[] {
+  return [...sa.children.values()].filter(
+    ({ state, tunnel }) => state !== 'late' && (tunnelId === undefined || tunnel.id === tunnelId),
+  );
+}
+
+/** The traffic selectors of an exchange: its initiator's side and its responder's. */
+export interface SelectorPair {
+  readonly tsI: readonly TrafficSelector[];
+  readonly tsR: readonly TrafficSelector[];
+}
+
+/** A policy for a new tunnel, as seen from our side; `role` is that in the exchange that makes it. */
+export function newTunnel(sa: SaContext, role: Role, { tsI, tsR }: SelectorPair): TunnelPolicy {
+  return {
+    id: `${hex(sa.localSpi)}/${++sa.lineage.childCount}`,
+    local: role === 'initiator' ? tsI : tsR,
+    remote: role === 'initiator' ? tsR : tsI,
+  };
 }
 
 /**
@@ -68,94 +134,177 @@ export function* withReservedSpi<R>(
 }
 
 /**
- * Installs both SAs, inbound first (RFC 7296 2.8), and announces them. If that fails, or is ended, the outbound SA is
- * removed here and the inbound one with its SPI, by `withReservedSpi`.
+ * Derives the keys and installs the inbound SA; the outbound one is only registered.
  * @throws LocalError
  */
-export function* installChild(
+export function* installInbound(
   sa: SaContext,
   reserved: Reservation,
-  { spiOut, suite, tsI, tsR, assigned }: ChildAgreement,
-): Procedure<void> {
+  agreement: ChildAgreement,
+  tunnel: TunnelPolicy,
+): Procedure<ChildSa> {
+  const { role, spiOut, suite, nonces, keyExchange, assigned } = agreement;
+  const { suite: ike, keys } = sa.negotiated!;
   const { spi: spiIn, path } = reserved;
-  const { suite: ike, keys, ...nonces } = sa.negotiated!;
-  const { initiatorToResponder, responderToInitiator } = deriveChildKeys(
-    sa.crypto,
-    ike.prf,
-    suite,
-    keys.skD,
-    nonces,
-  );
-  const isInitiator = sa.role === 'initiator';
-  const tunnel: TunnelPolicy = {
-    id: `${hex(sa.localSpi)}/${++sa.lineage.childCount}`,
-    local: isInitiator ? tsI : tsR,
-    remote: isInitiator ? tsR : tsI,
-  };
-  const parameters = (spi: number, keys: ProtectionKeys): SaParameters => ({
-    spi,
-    suite,
-    keys,
-    path,
-    tunnel,
-  });
-  const inbound = parameters(spiIn, isInitiator ? responderToInitiator : initiatorToResponder);
-  const outbound = parameters(spiOut, isInitiator ? initiatorToResponder : responderToInitiator);
+  const derived = deriveChildKeys(sa.crypto, ike.prf, suite, keys.skD, nonces, keyExchange?.secret);
+  if (keyExchange !== undefined) zero(keyExchange.secret);
+  const { initiatorToResponder, responderToInitiator } = derived;
+  const isInitiator = role === 'initiator';
+  const limits = childLimits(sa.config.childLifetime, suite);
+  const common = { suite, path, tunnel, ...(limits !== undefined && { limits }) };
+  const inbound = isInitiator ? responderToInitiator : initiatorToResponder;
+  const outbound = isInitiator ? initiatorToResponder : responderToInitiator;
   const child: ChildSa = {
     tunnel,
     spiIn,
     spiOut,
     suite,
     path,
-    deleting: false,
+    keyExchange: keyExchange?.method ?? 0,
     ...(assigned !== undefined && { assigned }),
+    state: 'idle',
+    outbound: { state: 'registered', sa: { ...common, spi: spiOut, keys: outbound } },
+    rival: undefined,
+    lost: false,
   };
   reserved.tunnelId = tunnel.id;
+  try {
+    const result = yield* operation({ kind: 'inbound', sa: { ...common, spi: spiIn, keys: inbound } });
+    if (!result.ok) throw new LocalError(`the inbound SA cannot be installed: ${result.error}`);
+    sa.children.set(spiIn, child);
+    return child;
+  } finally {
+    if (!sa.children.has(spiIn)) dropOutbound(sa, child);
+  }
+}
+
+/** Installs the registered outbound SA. @throws LocalError, and then the Child SA is none */
+export function* installOutbound(sa: SaContext, child: ChildSa): Procedure<void> {
+  const registered = takeRegistered(child);
+  if (registered === undefined) return;
   let installed = false;
   try {
-    const first = yield* operation({ kind: 'inbound', sa: inbound });
-    if (!first.ok) throw new LocalError(`the inbound SA cannot be installed: ${first.error}`);
-    const second = yield* operation({ kind: 'outbound', sa: outbound });
-    if (!second.ok) throw new LocalError(`the outbound SA cannot be installed: ${second.error}`);
+    const result = yield* operation({ kind: 'outbound', sa: registered });
+    if (!result.ok) throw new LocalError(`the outbound SA cannot be installed: ${result.error}`);
     installed = true;
   } finally {
-    if (!installed) removeSa(sa, child, 'outbound');
+    if (!installed) {
+      dropOutbound(sa, child);
+      forget(sa, child);
+    }
   }
-  sa.children.set(spiIn, child);
-  sa.emit({
-    type: 'child-established',
-    child: { tunnel, spiIn, spiOut, suite, ...(assigned !== undefined && { assigned }) },
+}
+
+/** Both ends can use it from now on: sends on it, instead of on what it replaces, and says so. */
+export function takeOver(sa: SaContext, child: ChildSa, replaced: ChildSa): void {
+  const registered = takeRegistered(child);
+  if (registered === undefined) return;
+  sa.submit({ kind: 'outbound', sa: registered }, (result) => {
+    if (!result.ok) sa.wake(child, 'expire');
   });
+  dropOutbound(sa, replaced);
+  sa.emit({ type: 'child-rekeyed', child: childInfo(child) });
 }
 
-/** Takes a Child SA out of the IKE SA and of the backend. */
+function takeRegistered(child: ChildSa): SaParameters | undefined {
+  const { outbound } = child;
+  if (outbound.state !== 'registered') return undefined;
+  child.outbound = { state: 'installed' };
+  return outbound.sa;
+}
+
+/** Has us never send on it again. */
+export function dropOutbound(sa: SaContext, child: ChildSa): void {
+  const { outbound } = child;
+  child.outbound = { state: 'none' };
+  if (outbound.state === 'registered') zero(outbound.sa.keys.encryption, outbound.sa.keys.integrity);
+  else if (outbound.state === 'installed') removeSa(sa, child, 'outbound');
+}
+
+/**
+ * It is deleted at both ends: late packets are accepted for a while if another SA has replaced it, and else the tunnel is
+ * gone.
+ */
+export function retire(sa: SaContext, child: ChildSa): void {
+  dropOutbound(sa, child);
+  child.state = 'late';
+  if (liveChildren(sa, child.tunnel.id).length === 0) {
+    removeTunnel(sa, child.tunnel.id);
+    return;
+  }
+  for (const alarm of ['rekey', 'expire'] as const) clearAlarm(sa, child, alarm);
+  setAlarm(sa, child, 'forget', sa.now + LATE_PACKETS);
+}
+
+/** Takes a Child SA out of the IKE SA and of the backend at once, and its tunnel if it was the last. */
 export function removeChild(sa: SaContext, child: ChildSa): void {
-  if (!sa.children.delete(child.spiIn)) return;
   removeSas(sa, child);
-  sa.emit({ type: 'child-closed', tunnelId: child.tunnel.id });
+  if (liveChildren(sa, child.tunnel.id).length === 0) removeTunnel(sa, child.tunnel.id);
 }
 
-/** Removes what there is of it from the backend. */
+/** Removes every Child SA of a tunnel, and says that it is closed. */
+function removeTunnel(sa: SaContext, tunnelId: string): void {
+  for (const child of [...sa.children.values()]) if (child.tunnel.id === tunnelId) removeSas(sa, child);
+  sa.emit({ type: 'child-closed', tunnelId });
+}
+
+/** Removes what there is of it. */
 export function removeSas(sa: SaContext, child: ChildSa): void {
-  removeSa(sa, child, 'outbound');
+  dropOutbound(sa, child);
   removeSa(sa, child, 'inbound');
+  forget(sa, child);
+}
+
+function forget(sa: SaContext, child: ChildSa): void {
+  sa.children.delete(child.spiIn);
+  for (const alarm of ALARMS) clearAlarm(sa, child, alarm);
 }
 
 /** Removes one direction of it from the backend. */
-export function removeSa(sa: SaContext, child: ChildSa, direction: 'inbound' | 'outbound'): void {
+function removeSa(sa: SaContext, child: ChildSa, direction: 'inbound' | 'outbound'): void {
   const { spiIn, spiOut, path, tunnel } = child;
   const spi = direction === 'inbound' ? spiIn : spiOut;
   sa.submit({ kind: 'remove', direction, spi, path, tunnelId: tunnel.id });
+}
+
+/** Has it rekeyed and deleted in time. */
+export function superviseChild(sa: SaContext, child: ChildSa): void {
+  const { childLifetime: lifetime, crypto } = sa.config;
+  if (lifetime === undefined) return;
+  const { soft, hard, jitter } = lifetime;
+  setAlarm(sa, child, 'rekey', sa.now + soft - randomDelay(crypto, jitter));
+  setAlarm(sa, child, 'expire', sa.now + hard);
+}
+
+/** RFC 7296 2.25: what is refused for now is not asked for again at once. */
+export function retryLater(sa: SaContext, child: ChildSa): void {
+  setAlarm(sa, child, 'rekey', sa.now + retryDelay(sa.crypto));
+}
+
+/** Has `SaContext.wake` called for it at that time. */
+export function setAlarm(sa: SaContext, child: ChildSa, alarm: Alarm, at: Millis): void {
+  sa.lineage.agenda.set(alarmName(child, alarm), at, (current) => current.wake(child, alarm));
+}
+
+function clearAlarm(sa: SaContext, child: ChildSa, alarm: Alarm): void {
+  sa.lineage.agenda.delete(alarmName(child, alarm));
+}
+
+function alarmName({ spiIn }: ChildSa, alarm: Alarm): string {
+  return `child ${spiIn} ${alarm}`;
 }
 
 /** RFC 7296 2.23: like the IKE SA itself, its encapsulated ESP follows a peer whose address a NAT has changed. */
 export function followPeer(sa: SaContext): void {
   const { origin } = sa;
   for (const child of sa.children.values()) {
-    const { path, spiOut, tunnel } = child;
+    const { path, spiOut, tunnel, outbound } = child;
     if (!path.encapsulated || !origin.encapsulated) continue;
     if (path.address === origin.address && path.port === origin.port) continue;
     child.path = origin;
-    sa.submit({ kind: 'move', spi: spiOut, tunnelId: tunnel.id, path: origin });
+    if (outbound.state === 'registered')
+      child.outbound = { state: 'registered', sa: { ...outbound.sa, path: origin } };
+    else if (outbound.state === 'installed')
+      sa.submit({ kind: 'move', spi: spiOut, tunnelId: tunnel.id, path: origin });
   }
 }

@@ -65,12 +65,23 @@ export interface Lifetime {
   readonly jitter: Millis;
 }
 
+/** Octets and packets are those of one SA, in one direction. */
+export interface ChildLifetime extends Lifetime {
+  readonly softOctets?: number;
+  readonly hardOctets?: number;
+  readonly softPackets?: number;
+  readonly hardPackets?: number;
+}
+
 /** What both roles need. */
 export interface CommonConfig {
   readonly crypto: CryptoProvider;
   /** IKE SA proposals (encryption, [integrity,] PRF, key exchange). */
   readonly ikeProposals: readonly Proposal[];
-  /** ESP proposals (encryption, [integrity,] ESN). */
+  /**
+   * ESP proposals (encryption, [integrity,] [key exchange,] ESN). Methods of key exchange are for CREATE_CHILD_SA, where one
+   * of them takes place, unless NONE is among them; in IKE_AUTH there is none (RFC 7296 1.2).
+   */
   readonly childProposals: readonly Proposal[];
   readonly retransmission: RetransmissionSchedule;
   /** Once the IKE SA is established: how soon a peer that is gone is given up. Default: the same. */
@@ -82,6 +93,8 @@ export interface CommonConfig {
   readonly pathMtu?: number;
   /** When we rekey the IKE SA by ourselves, and how long it lives without; absent: for ever. */
   readonly ikeLifetime?: Lifetime;
+  /** When we rekey Child SAs; absent: only when their sequence numbers run out. */
+  readonly childLifetime?: ChildLifetime;
 }
 
 /** The Child SA that an initiator asks for in IKE_AUTH. */
@@ -140,6 +153,8 @@ export interface ResponderProfile {
   readonly assigner?: AddressAssigner;
   /** The name under which an authenticated INITIAL_CONTACT closes older IKE SAs; absent: INITIAL_CONTACT is ignored. */
   readonly contactKey?: string;
+  /** How many Child SAs the initiator may have at a time; their successors do not count. Default: 1. */
+  readonly maxChildren?: number;
   /** An established IKE SA without a Child SA is closed after this long. */
   readonly childlessTimeout?: Millis;
 }

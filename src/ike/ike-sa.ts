@@ -2,7 +2,7 @@ import type { Millis } from '../link/clock.ts';
 import type { Origin } from '../link/link.ts';
 import type { SaOperation } from '../link/sa-store.ts';
 import { equalBytes } from '../wire/bytes.ts';
-import { removeSas } from './child-sa.ts';
+import { liveChildren, removeSas } from './child-sa.ts';
 import type { InitiatorConfig, ResponderConfig } from './config.ts';
 import { ExchangeType, NotifyType } from './constants.ts';
 import { type IkeError, ikeErrorOf, NoAnswerError, ProtocolError } from './errors.ts';
@@ -14,11 +14,12 @@ import { notify, ProtocolId } from './payload/index.ts';
 import { type Effect, type Message, type Outcome, type Procedure, Run } from './procedure.ts';
 import type { Answer } from './procedures/answer.ts';
 import { answerCreateChild } from './procedures/create-child.ts';
-import { deleteChild, deleteIkeSa, deleteReplaced } from './procedures/delete.ts';
+import { deleteIkeSa, deleteReplaced } from './procedures/delete.ts';
 import { answerIkeAuth, initiateIkeAuth } from './procedures/ike-auth.ts';
 import { answerIkeSaInit, initiateIkeSaInit } from './procedures/ike-sa-init.ts';
 import { answerInformational } from './procedures/informational.ts';
 import { checkLiveness } from './procedures/liveness.ts';
+import { wakeChild } from './procedures/rekey-child.ts';
 import { answerRekeyIke, isIkeRekey, rekeyIke } from './procedures/rekey-ike.ts';
 import { type Founding, type Lineage, newContext, type SaContext } from './sa-context.ts';
 import { inherit } from './succession.ts';
@@ -90,11 +91,12 @@ export class IkeSa {
     this.#answer = answer;
     this.context = newContext(lineage, founding, {
       emit: (event) => outbox.emit(event),
-      submit: (operation) => outbox.submit(operation),
+      submit: (operation, onResult) => outbox.submit(operation, onResult),
       enqueue: (urgency, job) => jobs.add(urgency, job),
       rekey: () => jobs.add('rekey-ike', rekeyIke),
       close: (reason) => this.#startClosing(reason),
       end: () => this.#terminate(),
+      wake: (child, alarm) => wakeChild(this.context, child, alarm),
     });
     this.#stream = new MessageStream(this.context, config, outbox);
   }
@@ -131,14 +133,6 @@ export class IkeSa {
     this.context.agenda.runDue(now, this.context);
     const failure = this.#closed ? undefined : this.#stream.handleTimeout(now);
     if (failure !== undefined) this.#initiating?.fail(failure);
-  }
-
-  /** Deletes one Child SA; without effect if there is none of that id. */
-  closeChild(tunnelId: string): void {
-    for (const child of this.context.children.values()) {
-      if (child.tunnel.id !== tunnelId || this.#isClosing) continue;
-      this.context.enqueue('delete', (sa) => deleteChild(sa, child));
-    }
   }
 
   /** An empty INFORMATIONAL exchange, unless something else is under way that serves as well (RFC 7296 2.4). */
@@ -206,13 +200,14 @@ export class IkeSa {
     this.#answering.start();
   }
 
-  // biome-ignore lint/correctness/useYield: it never waits
   *#answerEstablished(message: Message): Procedure<Answer> {
     const isCandidate = this.context.lineage.candidate === this.context;
     if (isCandidate && isAboutChildren(message)) inherit(this.context);
     if (message.header.exchangeType === ExchangeType.INFORMATIONAL)
       return answerInformational(this.context, message);
-    return isIkeRekey(message) ? answerRekeyIke(this.context, message) : answerCreateChild();
+    return isIkeRekey(message)
+      ? answerRekeyIke(this.context, message)
+      : yield* answerCreateChild(this.context, message);
   }
 
   #respondWithError(header: IkeHeader, origin: Origin, error: ProtocolError): void {
@@ -266,7 +261,7 @@ export class IkeSa {
 
   get #isChildless(): boolean {
     const isIdle = this.#answering === undefined && !this.#isClosing;
-    return this.#isCurrent && isIdle && this.context.children.size === 0;
+    return this.#isCurrent && isIdle && liveChildren(this.context).length === 0;
   }
 
   get #isClosing(): boolean {
@@ -349,7 +344,6 @@ export class IkeSa {
     this.#initiating?.end();
     this.#answering?.end();
     for (const child of children.values()) removeSas(this.context, child);
-    children.clear();
     negotiated?.keys.destroy();
     lineage.ended(this.context, error);
   }

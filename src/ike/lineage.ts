@@ -1,14 +1,18 @@
 import type { Millis } from '../link/clock.ts';
 import type { Origin } from '../link/link.ts';
-import type { SaResult } from '../link/sa-store.ts';
+import type { SaEvent, SaResult } from '../link/sa-store.ts';
 import { hex } from '../wire/bytes.ts';
+import { liveChildren, type SelectorPair } from './child-sa.ts';
 import type { InitiatorConfig, ResponderConfig } from './config.ts';
 import type { IkeError } from './errors.ts';
 import { IkeSa } from './ike-sa.ts';
-import { JobQueue } from './job-queue.ts';
+import { type Job, JobQueue, type Urgency } from './job-queue.ts';
 import { peekHeader } from './message.ts';
 import { Outbox } from './outbox.ts';
 import type { Output } from './output.ts';
+import { createChild } from './procedures/create-child.ts';
+import { deleteTunnel } from './procedures/delete.ts';
+import { followSaEvent, rekeyChild } from './procedures/rekey-child.ts';
 import type { Founding, Lineage, Role, SaContext } from './sa-context.ts';
 import { Agenda } from './timers.ts';
 
@@ -56,6 +60,8 @@ export class IkeLineage {
       profile: undefined,
       childCount: 0,
       childLoss: undefined,
+      assigned: undefined,
+      strayDeletes: undefined,
       found: (founding) => this.#found(founding),
       ended: (sa, error) => this.#ended(sa, error),
     };
@@ -132,10 +138,26 @@ export class IkeLineage {
     this.#settle();
   }
 
-  /** Deletes one Child SA; without effect if there is none of that id. */
+  /** Asks for a Child SA besides the first; `child-established` or `child-failed` tells what came of it. */
+  createChild(selectors: SelectorPair, now: Millis): void {
+    this.#enqueue('create', (sa) => createChild(sa, selectors), now);
+  }
+
+  /** Replaces the SAs of a tunnel (RFC 7296 1.3.3); without effect if there are none, or they are being replaced. */
+  rekeyChild(tunnelId: string, now: Millis): void {
+    for (const child of liveChildren(this.#shared.current, tunnelId))
+      this.#enqueue('rekey', (sa) => rekeyChild(sa, child), now);
+  }
+
+  /** Deletes the SAs of a tunnel; without effect if there are none. */
   closeChild(tunnelId: string, now: Millis): void {
+    this.#enqueue('delete', (sa) => deleteTunnel(sa, tunnelId), now);
+  }
+
+  /** Takes what the backend says of an SA: it is rekeyed, deleted, or used. */
+  handleSaEvent(event: SaEvent, now: Millis): void {
     this.#shared.now = now;
-    this.#current?.closeChild(tunnelId);
+    followSaEvent(this.#shared.current, event);
     this.#settle();
   }
 
@@ -174,6 +196,12 @@ export class IkeLineage {
   hint(now: Millis): void {
     this.#shared.now = now;
     this.#current?.hint();
+    this.#settle();
+  }
+
+  #enqueue(urgency: Urgency, job: Job, now: Millis): void {
+    this.#shared.now = now;
+    if (this.established) this.#shared.current.enqueue(urgency, job);
     this.#settle();
   }
 

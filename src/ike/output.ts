@@ -27,7 +27,9 @@ export type IkeEvent =
   | { readonly type: 'established'; readonly peer: Peer }
   /** Both SAs are installed; at a responder this comes before the response is transmitted. */
   | { readonly type: 'child-established'; readonly child: ChildSaInfo }
-  /** IKE_AUTH gave an IKE SA but no Child SA (RFC 7296 1.2). */
+  /** Another pair of SAs has replaced that of the same tunnel (RFC 7296 2.8); late packets are accepted for a while. */
+  | { readonly type: 'child-rekeyed'; readonly child: ChildSaInfo }
+  /** There is an IKE SA, but not the Child SA that was asked for (RFC 7296 1.2, 1.3.1). */
   | { readonly type: 'child-failed'; readonly error: IkeError }
   | { readonly type: 'child-closed'; readonly tunnelId: string }
   /** An authenticated peer said INITIAL_CONTACT: other IKE SAs with this key are to be closed (RFC 7296 2.4). */

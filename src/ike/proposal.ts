@@ -153,6 +153,11 @@ export function espSuite({ transforms }: Chosen): EspSuite {
   return { ...protectionSuite(transforms), esn };
 }
 
+/** The key exchange method of a proposal chosen for a Child SA; 0 if it has none of its own. */
+export function keyExchangeOf({ transforms }: Chosen): number {
+  return idOf(transforms, TransformType.KE);
+}
+
 function protectionSuite(transforms: readonly Transform[]): ProtectionSuite {
   const { id, keyLength } = transforms.find(({ type }) => type === TransformType.ENCR)!;
   return {

@@ -1,9 +1,9 @@
 import type { CryptoProvider } from '../crypto/provider.ts';
 import type { Millis } from '../link/clock.ts';
 import type { Origin } from '../link/link.ts';
-import type { SaOperation } from '../link/sa-store.ts';
+import type { AssignedAddresses, SaOperation, SaResult } from '../link/sa-store.ts';
 import type { AuthInputs } from './auth.ts';
-import type { ChildSa } from './child-sa.ts';
+import type { Alarm, ChildSa } from './child-sa.ts';
 import type { IkeActivity } from './collision.ts';
 import type { CommonConfig, ResponderProfile } from './config.ts';
 import type { IkeError } from './errors.ts';
@@ -61,8 +61,12 @@ export interface Lineage {
   profile: ResponderProfile | undefined;
   /** How many Child SAs there have been: the next one's number. */
   childCount: number;
-  /** The peer deleted a Child SA that we had not given up. */
+  /** Why the last Child SA is gone, unless we gave it up. */
   childLoss: IkeError | undefined;
+  /** What IKE_AUTH assigned, to the peer or to us. */
+  assigned: AssignedAddresses | undefined;
+  /** While a CREATE_CHILD_SA request of ours is outstanding: SPIs of Child SAs that the peer closed before we knew them. */
+  strayDeletes: Set<number> | undefined;
   /** Makes the IKE SA that a rekey has negotiated. */
   found(founding: Founding): SaContext;
   /** An IKE SA is over, because of `error` or in good order; if it is the current one, all are. */
@@ -81,8 +85,8 @@ export interface Founding {
 /** What procedures bring about. */
 interface SaSinks {
   emit(event: IkeEvent): void;
-  /** An operation whose result nobody waits for. */
-  submit(operation: SaOperation): void;
+  /** An operation whose result no procedure waits for. */
+  submit(operation: SaOperation, onResult?: (result: SaResult) => void): void;
   /** An exchange of ours, for when the window is free. */
   enqueue(urgency: Urgency, job: Job): void;
   /** Rekeys it as soon as the window is free. */
@@ -91,6 +95,8 @@ interface SaSinks {
   close(reason?: IkeError): void;
   /** Ends it without a message. */
   end(): void;
+  /** An alarm of a Child SA goes off. */
+  wake(child: ChildSa, alarm: Alarm): void;
 }
 
 /** What the procedures of one IKE SA share; the IKE SA itself runs them and owns the message stream. */
@@ -115,7 +121,7 @@ export interface SaContext extends SaSinks {
   activity: IkeActivity;
   /** The exchange of ours that is under way. */
   underWay: Urgency | undefined;
-  /** By our SPI. */
+  /** By our SPI; those that only receive late packets are among them. */
   readonly children: Map<number, ChildSa>;
 }
 

@@ -32,6 +32,24 @@ export interface SaParameters {
   /** The peer: where inbound packets come from, where outbound ones go. */
   readonly path: Origin;
   readonly tunnel: TunnelPolicy;
+  /** What it may carry; absent: whatever its sequence numbers suffice for. */
+  readonly limits?: SaLimits;
+}
+
+/** What one SA may carry: past a soft limit it is to be replaced, past a hard one it carries nothing. Inner packets. */
+export interface SaLimits {
+  readonly softOctets?: number;
+  readonly hardOctets?: number;
+  readonly softPackets?: number;
+  readonly hardPackets?: number;
+}
+
+/** What became of an SA in use, told once each: its first packet was verified, or it has reached a limit. */
+export interface SaEvent {
+  readonly kind: 'used' | 'soft' | 'hard';
+  readonly direction: 'inbound' | 'outbound';
+  readonly spi: number;
+  readonly tunnelId: string;
 }
 
 /**
@@ -101,6 +119,8 @@ export type BackendFactory = (
   sendEsp: (packets: readonly Packet[], to: Origin) => void,
   /** Called for ESP of an SPI that has no SA (RFC 7296 1.5: a peer may have lost its state, or we ours). */
   onUnknownSpi: (spi: number, origin: Origin) => void,
+  /** Called after the packets that brought it about have gone on. */
+  onSaEvent: (event: SaEvent) => void,
 ) => Backend;
 
 /** An assigned configuration as it reached the client (RFC 7296 3.15). */

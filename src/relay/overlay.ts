@@ -86,7 +86,9 @@ export class Overlay {
   /** Takes over an IKE SA that the peer initiated. Its Child SA has been installed. */
   accept(connection: IkeConnection): void {
     const { config, endpoint } = this.#options;
-    const mismatch = overlayMismatch(config.own, this.peer, connection.child!.info.tunnel);
+    const mismatch = this.#connections.includes(connection)
+      ? 'it made its Child SA anew'
+      : overlayMismatch(config.own, this.peer, connection.child!.info.tunnel);
     // Not from within: the peer is still to be told of the Child SA.
     if (mismatch === undefined) {
       this.#add(connection);

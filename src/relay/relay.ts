@@ -198,7 +198,10 @@ export class Relay {
       return;
     }
     const { clock, crypto } = this.#options;
+    const removeFormer = this.#clients.get(connection);
+    removeFormer?.();
     this.#clients.set(connection, this.#forwarder.addClient(child!.info.assigned!, child!.tunnel));
+    if (removeFormer !== undefined) return;
     watchIdle(connection, clock, () => CLIENT_IDLE * (0.8 + (0.4 * crypto.random(1)[0]) / 256));
   }
 

@@ -5,23 +5,26 @@ import { nobleProvider } from '../../src/crypto/noble.ts';
 import { nodeProvider } from '../../src/crypto/node.ts';
 import type { Origin } from '../../src/link/link.ts';
 import { type Packet, packetBytes } from '../../src/link/packet.ts';
-import type { Backend, BackendFactory } from '../../src/link/sa-store.ts';
+import type { Backend, BackendFactory, SaEvent, SaLimits } from '../../src/link/sa-store.ts';
 import { testPath, testPolicy, testSa, udpPacket } from '../support/sa-parameters.ts';
 
 interface Opened {
   readonly backend: Backend;
   readonly sent: { readonly packet: Packet; readonly to: Origin }[];
   readonly unknown: number[];
+  readonly events: SaEvent[];
 }
 
 function open(factory: BackendFactory): Opened {
   const sent: Opened['sent'] = [];
   const unknown: number[] = [];
+  const events: SaEvent[] = [];
   const backend = factory(
     (packets, to) => void sent.push(...packets.map((packet) => ({ packet, to }))),
     (spi) => unknown.push(spi),
+    (event) => events.push(event),
   );
-  return { backend, sent, unknown };
+  return { backend, sent, unknown, events };
 }
 
 async function reserve(backend: Backend): Promise<number> {
@@ -238,5 +241,64 @@ describe.each(carrying)('backends that carry packets: %s', (_name, factory) => {
     backend.receive([senders[1].sent[0].packet], paths[1]);
     expect(seen).toEqual(['p0', 'p1']);
     expect(unknown).toEqual([]);
+  });
+
+  describe('what an SA may carry (rule 83)', () => {
+    const PACKET = 20 + 8 + 72;
+
+    /** `left` sends to `right` on an SA with limits at one of them. */
+    async function limited(limits: SaLimits, at: 'left' | 'right') {
+      const left = open(factory());
+      const right = open(factory());
+      const spi = await reserve(right.backend);
+      const policies = { left: testPolicy('l'), right: testPolicy('r', '10.1.0.0/24', '10.0.0.0/24') };
+      const sa = (side: 'left' | 'right') => ({
+        ...testSa(spi, policies[side]),
+        ...(at === side && { limits }),
+      });
+      await left.backend.apply([{ kind: 'outbound', sa: sa('left') }]);
+      await right.backend.apply([{ kind: 'inbound', sa: sa('right') }]);
+      let received = 0;
+      right.backend.tunnel('r').onPackets((packets) => {
+        received += packets.length;
+      });
+      const send = (count: number) => {
+        const from = left.sent.length;
+        for (let i = 0; i < count; i++)
+          left.backend.tunnel('l').send([udpPacket('10.0.0.5', '10.1.0.9', new Uint8Array(72))]);
+        for (const { packet } of left.sent.slice(from)) right.backend.receive([packet], testPath());
+        return received;
+      };
+      return { left, right, spi, send };
+    }
+
+    it.each([
+      ['packets', { softPackets: 3, hardPackets: 5 }],
+      ['octets', { softOctets: 3 * PACKET, hardOctets: 5 * PACKET }],
+    ])('in %s: tells of each limit once, and carries nothing past the hard one', async (_unit, limits) => {
+      for (const at of ['left', 'right'] as const) {
+        const { left, right, spi, send } = await limited(limits, at);
+        const direction = at === 'left' ? 'outbound' : 'inbound';
+        const tunnelId = at === 'left' ? 'l' : 'r';
+        const told = () => (at === 'left' ? left : right).events.filter(({ kind }) => kind !== 'used');
+        expect(send(2)).toBe(2);
+        expect(told()).toEqual([]);
+        expect(send(2)).toBe(4);
+        expect(told()).toEqual([{ kind: 'soft', direction, spi, tunnelId }]);
+        expect(send(3)).toBe(5);
+        expect(told().slice(1)).toEqual([{ kind: 'hard', direction, spi, tunnelId }]);
+        const { counters } = (at === 'left' ? left : right).backend.tunnel(tunnelId);
+        expect(counters['lifetime-exhausted']).toBe(2);
+      }
+    });
+
+    it('tells when the first packet on an SA was verified, and only then', async () => {
+      const { left, right, spi, send } = await limited({}, 'left');
+      right.backend.receive([udpPacket('10.0.0.5', '10.1.0.9', new Uint8Array(72))], testPath());
+      expect(right.events).toEqual([]);
+      send(3);
+      expect(right.events).toEqual([{ kind: 'used', direction: 'inbound', spi, tunnelId: 'r' }]);
+      expect(left.events).toEqual([{ kind: 'used', direction: 'outbound', spi, tunnelId: 'l' }]);
+    });
   });
 });

@@ -48,7 +48,7 @@ describe('a backend that fails', () => {
     const tunnelId = `${pair.responder.ike.localSpi}/1`;
     const removals = pair.responderStore.log.filter((operation) => operation.kind === 'remove');
     expect(removals).toMatchObject([
-      { direction: 'outbound', tunnelId },
+      ...(kind === 'outbound' ? [{ direction: 'outbound', tunnelId }] : []),
       { direction: 'inbound', spi: 0x2000, tunnelId },
     ]);
   });

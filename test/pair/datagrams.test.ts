@@ -2,7 +2,9 @@ import { describe, expect, it } from 'vitest';
 import { NotifyType } from '../../src/ike/constants.ts';
 import { AuthenticationError, NoAnswerError } from '../../src/ike/errors.ts';
 import { encodePlain, peekHeader } from '../../src/ike/message.ts';
-import { notify } from '../../src/ike/payload/index.ts';
+import { notify, ProtocolId } from '../../src/ike/payload/index.ts';
+import { defaultChildProposals, encodeProposals } from '../../src/ike/proposal.ts';
+import { anySelector } from '../../src/wire/traffic-selector.ts';
 import { accomplice } from '../support/accomplice.ts';
 import {
   anonymousProfile,
@@ -213,10 +215,18 @@ describe('requests of the peer’s that it should not make', () => {
     expectEqualSas(pair);
   });
 
-  it('for CREATE_CHILD_SA are refused with NO_ADDITIONAL_SAS', () => {
+  it('for a second Child SA are refused with NO_ADDITIONAL_SAS', () => {
     const { pair, send, lastAnswer } = accomplice(12);
     pair.run(1000);
-    send(36, 2, [{ kind: 'NONCE', data: new Uint8Array(32) }]);
+    send(36, 2, [
+      {
+        kind: 'SA',
+        proposals: encodeProposals(defaultChildProposals, ProtocolId.ESP, Uint8Array.of(9, 9, 9, 9)),
+      },
+      { kind: 'NONCE', data: new Uint8Array(32) },
+      { kind: 'TSi', selectors: [anySelector(4)] },
+      { kind: 'TSr', selectors: [anySelector(4)] },
+    ]);
     expect(lastAnswer()).toEqual(['N(NO_ADDITIONAL_SAS)']);
     expectEqualSas(pair);
   });

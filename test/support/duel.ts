@@ -1,6 +1,7 @@
 import { nodeProvider } from '../../src/crypto/node.ts';
 import type { CryptoProvider } from '../../src/crypto/provider.ts';
 import { zero } from '../../src/crypto/transforms.ts';
+import { decodeSpi } from '../../src/ike/child-sa.ts';
 import type { InitiatorConfig, ResponderConfig, ResponderProfile } from '../../src/ike/config.ts';
 import { ExchangeType, nameOf } from '../../src/ike/constants.ts';
 import { IkeLineage } from '../../src/ike/lineage.ts';
@@ -45,6 +46,8 @@ export interface Reading {
   readonly payloads: readonly Payload[];
   /** Payloads by name, notifies as N(NAME). */
   readonly names: readonly string[];
+  /** SPIs of its ESP Delete payloads, counted from 1. */
+  readonly spis: readonly number[];
 }
 
 /** One of the two hosts: its IKE SA with those that replaced it, its SA database, and what it said. */
@@ -188,6 +191,11 @@ export class Duel {
       response: flags.response,
       payloads,
       names: names(payloads),
+      spis: payloads.flatMap((payload) =>
+        payload.kind === 'DELETE' && payload.protocol === ProtocolId.ESP
+          ? payload.spis.map((octets) => number(decodeSpi(octets)))
+          : [],
+      ),
     };
   }
 

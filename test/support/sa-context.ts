@@ -22,6 +22,8 @@ export function idleContext(): SaContext {
     profile: undefined,
     childCount: 0,
     childLoss: undefined,
+    assigned: undefined,
+    strayDeletes: undefined,
     found: () => sa,
     ended: nothing,
   };
@@ -33,6 +35,7 @@ export function idleContext(): SaContext {
     rekey: nothing,
     close: nothing,
     end: nothing,
+    wake: nothing,
   });
   return sa;
 }

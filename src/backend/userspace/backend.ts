@@ -2,11 +2,20 @@ import type { CryptoProvider } from '../../crypto/provider.ts';
 import { InboundSa, OutboundSa } from '../../esp/sa.ts';
 import type { Origin } from '../../link/link.ts';
 import type { Packet } from '../../link/packet.ts';
-import type { Backend, BackendFactory, SaOperation, SaParameters, SaResult } from '../../link/sa-store.ts';
+import type {
+  Backend,
+  BackendFactory,
+  SaEvent,
+  SaOperation,
+  SaParameters,
+  SaResult,
+} from '../../link/sa-store.ts';
 import { UserSpaceTunnel } from './tunnel.ts';
+import { Usage } from './usage.ts';
 
 interface InboundEntry {
   readonly sa: InboundSa;
+  readonly usage: Usage;
   readonly path: Origin;
   readonly tunnel: UserSpaceTunnel;
 }
@@ -16,7 +25,7 @@ const FIRST_SPI = 256;
 
 /** ESP in user space: one per link of a client, one per relay. */
 export function userSpaceBackend(crypto: CryptoProvider): BackendFactory {
-  return (sendEsp, onUnknownSpi) => new UserSpaceBackend(crypto, sendEsp, onUnknownSpi);
+  return (...wiring) => new UserSpaceBackend(crypto, ...wiring);
 }
 
 class UserSpaceBackend implements Backend {
@@ -24,6 +33,7 @@ class UserSpaceBackend implements Backend {
   readonly #crypto: CryptoProvider;
   readonly #sendEsp: (packets: readonly Packet[], to: Origin) => void;
   readonly #onUnknownSpi: (spi: number, origin: Origin) => void;
+  readonly #onSaEvent: (event: SaEvent) => void;
   /** `undefined`: the SPI is reserved, its SA not yet installed. */
   readonly #inbound = new Map<number, InboundEntry | undefined>();
   readonly #tunnels = new Map<string, UserSpaceTunnel>();
@@ -32,10 +42,12 @@ class UserSpaceBackend implements Backend {
     crypto: CryptoProvider,
     sendEsp: (packets: readonly Packet[], to: Origin) => void,
     onUnknownSpi: (spi: number, origin: Origin) => void,
+    onSaEvent: (event: SaEvent) => void,
   ) {
     this.#crypto = crypto;
     this.#sendEsp = sendEsp;
     this.#onUnknownSpi = onUnknownSpi;
+    this.#onSaEvent = onSaEvent;
   }
 
   async apply(operations: readonly SaOperation[]): Promise<readonly SaResult[]> {
@@ -51,6 +63,7 @@ class UserSpaceBackend implements Backend {
   /** All packets of a batch come from one origin; runs of one SPI are handed on together. */
   receive(packets: readonly Packet[], origin: Origin): void {
     const opened = new Map<UserSpaceTunnel, { packet: Packet; nextHeader: number }[]>();
+    const used = new Set<Usage>();
     for (const packet of packets) {
       if (packet.end - packet.start < 8) continue;
       const spi = readSpi(packet);
@@ -59,16 +72,23 @@ class UserSpaceBackend implements Backend {
         if (!this.#inbound.has(spi)) this.#onUnknownSpi(spi, origin);
         continue;
       }
+      if (entry.usage.isExhausted) {
+        entry.tunnel.countRefused('lifetime-exhausted');
+        continue;
+      }
       const result = entry.sa.open(packet);
       if (!result.ok) {
         entry.tunnel.countRefused(result.reason);
         continue;
       }
+      entry.usage.add(packet.end - packet.start);
+      used.add(entry.usage);
       const list = opened.get(entry.tunnel);
       if (list === undefined) opened.set(entry.tunnel, [{ packet, nextHeader: result.nextHeader }]);
       else list.push({ packet, nextHeader: result.nextHeader });
     }
     for (const [tunnel, list] of opened) tunnel.deliver(list);
+    for (const usage of used) usage.report();
   }
 
   async close(): Promise<void> {
@@ -106,7 +126,8 @@ class UserSpaceBackend implements Backend {
 
   #installInbound(sa: SaParameters): SaResult {
     if (this.#inbound.get(sa.spi) !== undefined) return { ok: false, error: 'the inbound SPI is in use' };
-    const entry = { sa: new InboundSa(this.#crypto, sa), path: sa.path, tunnel: this.#tunnelOf(sa) };
+    const usage = new Usage('inbound', sa, this.#onSaEvent);
+    const entry = { sa: new InboundSa(this.#crypto, sa), usage, path: sa.path, tunnel: this.#tunnelOf(sa) };
     this.#inbound.set(sa.spi, entry);
     entry.tunnel.inboundSpis.add(sa.spi);
     return { ok: true, spi: sa.spi };
@@ -116,7 +137,9 @@ class UserSpaceBackend implements Backend {
     if (this.#tunnels.get(sa.tunnel.id)?.hasOutbound(sa.spi)) {
       return { ok: false, error: 'the outbound SPI is in use' };
     }
-    this.#tunnelOf(sa).addOutbound({ spi: sa.spi, sa: new OutboundSa(this.#crypto, sa), path: sa.path });
+    const usage = new Usage('outbound', sa, this.#onSaEvent);
+    const { spi, path } = sa;
+    this.#tunnelOf(sa).addOutbound({ spi, sa: new OutboundSa(this.#crypto, sa), path, usage });
     return { ok: true, spi: sa.spi };
   }
 

@@ -4,12 +4,14 @@ import type { Packet } from '../../link/packet.ts';
 import type { Tunnel, TunnelHandler, TunnelPolicy } from '../../link/sa-store.ts';
 import { parseIpHeader } from '../../wire/ip.ts';
 import { selectorsCover } from './selectors.ts';
+import type { Usage } from './usage.ts';
 
-/** An outbound SA and where its packets go. */
+/** An outbound SA, where its packets go, and what it has carried. */
 export interface OutboundEntry {
   readonly spi: number;
   readonly sa: OutboundSa;
   readonly path: Origin;
+  readonly usage: Usage;
 }
 
 /** A policy with its user-space SAs: checks selectors on both sides of ESP (RFC 4301 5.1, 5.2). */
@@ -73,6 +75,7 @@ export class UserSpaceTunnel implements Tunnel {
       this.#count('no-outbound-sa', packets.length);
       return;
     }
+    const { usage } = entry;
     const sealed: Packet[] = [];
     for (const packet of packets) {
       const header = parseIpHeader(packet.buffer, packet.start, packet.end);
@@ -82,15 +85,20 @@ export class UserSpaceTunnel implements Tunnel {
         !selectorsCover(this.policy.remote, packet.buffer, header, 'destination')
       ) {
         this.#count('outside-policy', 1);
+      } else if (usage.isExhausted) {
+        this.#count('lifetime-exhausted', 1);
       } else if (entry.sa.seal(packet, header.family === 4 ? NextHeader.IPV4 : NextHeader.IPV6)) {
         sealed.push(packet);
+        const length = header.end - header.offset;
+        usage.add(length);
         this.#count('packetsOut', 1);
-        this.#count('octetsOut', header.end - header.offset);
+        this.#count('octetsOut', length);
       } else {
         this.#count('sequence-exhausted', 1);
       }
     }
     if (sealed.length > 0) this.#sendEsp(sealed, entry.path);
+    usage.report();
   }
 
   /** Checks opened packets against the policy and hands them on. `packet.end` is cut to the IP length (TFC padding). */

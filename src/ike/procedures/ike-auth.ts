@@ -1,15 +1,19 @@
 import { ConfigType } from '../../cp/attributes.ts';
 import { assignedAddresses, configReply, configRequest, requestedAddresses } from '../../cp/configuration.ts';
-import type { AssignedAddresses } from '../../link/sa-store.ts';
+import type { AssignedAddresses, EspSuite } from '../../link/sa-store.ts';
 import { WireError } from '../../wire/reader.ts';
-import { addressSelector, type TrafficSelector } from '../../wire/traffic-selector.ts';
 import { createAuth, identityOf, verifyAuth } from '../auth.ts';
+import { selectorsFor, withoutKeyExchange } from '../child-policy.ts';
 import {
-  type ChildAgreement,
+  childInfo,
   decodeSpi,
   encodeSpi,
-  installChild,
+  installInbound,
+  installOutbound,
+  newTunnel,
   type Reservation,
+  type SelectorPair,
+  superviseChild,
   withReservedSpi,
 } from '../child-sa.ts';
 import type {
@@ -37,8 +41,8 @@ import { findNotify, findPayload, payloadOf } from '../payloads.ts';
 import { exchange, farewell, type Message, type Procedure } from '../procedure.ts';
 import { chooseProposal, encodeProposals, espSuite, verifyAnswer } from '../proposal.ts';
 import { checkRules } from '../rules.ts';
-import { authInputs, establish, type SaContext } from '../sa-context.ts';
-import { isSubset, narrow } from '../traffic-selector.ts';
+import { authInputs, establish, type Role, type SaContext } from '../sa-context.ts';
+import { isSubset } from '../traffic-selector.ts';
 import type { Answer } from './answer.ts';
 import { deleteIkePayload } from './delete.ts';
 
@@ -80,7 +84,7 @@ function* authenticate(sa: SaContext, config: InitiatorConfig, reserved: Reserva
   try {
     const agreement = refusal === undefined ? judgeChild(config, payloads) : undefined;
     establish(sa, peerOf(idR!, auth!, config.remote));
-    if (agreement !== undefined) yield* installChild(sa, reserved, agreement);
+    if (agreement !== undefined) yield* establishChild(sa, 'initiator', reserved, agreement);
     else sa.emit({ type: 'child-failed', error: new RefusedError(refusal!, 'the Child SA') });
   } catch (failure) {
     if (failure instanceof LocalError || failure instanceof ProtocolError) {
@@ -88,6 +92,35 @@ function* authenticate(sa: SaContext, config: InitiatorConfig, reserved: Reserva
     }
     throw failure;
   }
+}
+
+/** The Child SA of IKE_AUTH: its keys come from the nonces of IKE_SA_INIT (RFC 7296 2.17). */
+interface FirstChild extends SelectorPair {
+  readonly spiOut: number;
+  readonly suite: EspSuite;
+  readonly assigned?: AssignedAddresses;
+}
+
+/** Installs both SAs, inbound first (RFC 7296 2.8), and announces them. @throws LocalError */
+function* establishChild(
+  sa: SaContext,
+  role: Role,
+  reserved: Reservation,
+  { spiOut, suite, assigned, ...selectors }: FirstChild,
+): Procedure<void> {
+  sa.lineage.assigned = assigned;
+  const { nonceI, nonceR } = sa.negotiated!;
+  const agreement = {
+    role,
+    spiOut,
+    suite,
+    nonces: { nonceI, nonceR },
+    ...(assigned !== undefined && { assigned }),
+  };
+  const child = yield* installInbound(sa, reserved, agreement, newTunnel(sa, role, selectors));
+  yield* installOutbound(sa, child);
+  superviseChild(sa, child);
+  sa.emit({ type: 'child-established', child: childInfo(child) });
 }
 
 function encodeRequest(sa: SaContext, config: InitiatorConfig, spi: number): Payload[] {
@@ -101,16 +134,20 @@ function encodeRequest(sa: SaContext, config: InitiatorConfig, spi: number): Pay
     ...(child.addresses === undefined
       ? []
       : [{ kind: 'CP', type: ConfigType.CFG_REQUEST, attributes: configRequest(child.addresses) } as const]),
-    { kind: 'SA', proposals: encodeProposals(config.childProposals, ProtocolId.ESP, encodeSpi(spi)) },
+    {
+      kind: 'SA',
+      proposals: encodeProposals(withoutKeyExchange(config.childProposals), ProtocolId.ESP, encodeSpi(spi)),
+    },
     { kind: 'TSi', selectors: child.tsI },
     { kind: 'TSr', selectors: child.tsR },
   ];
 }
 
 /** Checks what the peer made of our Child SA. @throws ProtocolError, LocalError */
-function judgeChild(config: InitiatorConfig, payloads: readonly Payload[]): ChildAgreement {
+function judgeChild(config: InitiatorConfig, payloads: readonly Payload[]): FirstChild {
   const { child } = config;
-  const chosen = verifyAnswer(config.childProposals, payloadOf(payloads, 'SA').proposals, ProtocolId.ESP);
+  const offered = withoutKeyExchange(config.childProposals);
+  const chosen = verifyAnswer(offered, payloadOf(payloads, 'SA').proposals, ProtocolId.ESP);
   const tsI = payloadOf(payloads, 'TSi').selectors;
   const tsR = payloadOf(payloads, 'TSr').selectors;
   if (tsI.length === 0 || tsR.length === 0 || !isSubset(tsI, child.tsI) || !isSubset(tsR, child.tsR)) {
@@ -225,20 +262,17 @@ function* createChild(
   profile: ResponderProfile,
   payloads: readonly Payload[],
 ): Procedure<Payload[]> {
-  const chosen = chooseProposal(config.childProposals, payloadOf(payloads, 'SA').proposals, ProtocolId.ESP);
+  const ours = withoutKeyExchange(config.childProposals);
+  const chosen = chooseProposal(ours, payloadOf(payloads, 'SA').proposals, ProtocolId.ESP);
   if (chosen === undefined) {
     throw new ProtocolError(NotifyType.NO_PROPOSAL_CHOSEN, 'no ESP proposal is acceptable here');
   }
   const assigned = assign(sa, profile, payloads);
-  const offered = payloadOf(payloads, 'TSi').selectors;
-  const tsI = assigned === undefined ? narrow(offered, profile.tsRemote) : exactly(assigned, offered);
-  const tsR = narrow(payloadOf(payloads, 'TSr').selectors, profile.tsLocal);
-  if (tsI.length === 0 || tsR.length === 0) {
-    throw new ProtocolError(NotifyType.TS_UNACCEPTABLE, 'no traffic selectors are acceptable here');
-  }
+  const { tsI, tsR } = selectorsFor(profile, assigned, payloads);
   return yield* withReservedSpi(sa, function* (reserved) {
     const agreement = { spiOut: decodeSpi(chosen.spi), suite: espSuite(chosen), tsI, tsR };
-    yield* installChild(sa, reserved, { ...agreement, ...(assigned !== undefined && { assigned }) });
+    const granted = { ...agreement, ...(assigned !== undefined && { assigned }) };
+    yield* establishChild(sa, 'responder', reserved, granted);
     const proposal = { ...chosen, protocol: ProtocolId.ESP, spi: encodeSpi(reserved.spi) };
     return [
       ...(assigned === undefined
@@ -267,13 +301,6 @@ function assign(
     throw new ProtocolError(NotifyType.INTERNAL_ADDRESS_FAILURE, 'there is no address to assign');
   }
   return assigned;
-}
-
-/** The assigned addresses that the offer has room for, and nothing else of it (RFC 7619 2.5). */
-function exactly(assigned: AssignedAddresses, offered: readonly TrafficSelector[]): TrafficSelector[] {
-  const { ip4, ip6 } = assigned;
-  const addresses = [...(ip4 === undefined ? [] : [ip4]), ...(ip6 === undefined ? [] : [ip6.address])];
-  return addresses.map(addressSelector).filter((selector) => isSubset([selector], offered));
 }
 
 function claimOf(sa: SaContext, payloads: readonly Payload[], id: IdPayload, auth: AuthPayload): PeerClaim {

@@ -1,4 +1,14 @@
-import { type ChildSa, decodeSpi, encodeSpi, removeChild, removeSa } from '../child-sa.ts';
+import {
+  type ChildSa,
+  decodeSpi,
+  dropOutbound,
+  encodeSpi,
+  findByPeerSpi,
+  liveChildren,
+  removeChild,
+  retire,
+  takeOver,
+} from '../child-sa.ts';
 import { ExchangeType, NotifyType } from '../constants.ts';
 import { IkeError, RefusedError } from '../errors.ts';
 import { type DeletePayload, type Payload, ProtocolId } from '../payload/index.ts';
@@ -10,6 +20,11 @@ import { inherit } from '../succession.ts';
 import type { Answer } from './answer.ts';
 
 // RFC 7296 1.4: HDR, SK {[N,] [D,] ...}  -->  <--  HDR, SK {[N,] [D,] ...}
+
+/** What an IKE SA is closed with that was there for the tunnel. */
+export const CLOSED_BY_PEER = 'the peer closed the tunnel';
+/** Of Child SAs that we do not know yet: it is one that the peer can have made meanwhile, or few in a collision. */
+const MAX_STRAYS = 16;
 
 /** Errors of ours or of the peer's that end the IKE SA without a Delete (RFC 7296 2.21.2, 2.21.3). */
 const FATAL = [NotifyType.AUTHENTICATION_FAILED, NotifyType.INVALID_SYNTAX];
@@ -47,19 +62,38 @@ export function answerInformational(sa: SaContext, { payloads }: Message): Answe
 
 /** Closes the Child SA that the peer receives on `spi`; our inbound SPI, if the answer is to name it. */
 function closeChild(sa: SaContext, spi: Uint8Array): Uint8Array[] {
-  const child = spi.length === 4 ? findChild(sa, decodeSpi(spi)) : undefined;
-  if (child === undefined) return [];
-  if (child.deleting) {
-    // RFC 7296 1.4.1: the deletes have crossed. The inbound SA goes when ours is answered.
-    removeSa(sa, child, 'outbound');
+  if (spi.length !== 4) return [];
+  const child = findByPeerSpi(sa, decodeSpi(spi));
+  if (child === undefined || child.state === 'late' || child.lost) {
+    const { strayDeletes } = sa.lineage;
+    if (child === undefined && (strayDeletes?.size ?? MAX_STRAYS) < MAX_STRAYS)
+      strayDeletes!.add(decodeSpi(spi));
     return [];
   }
-  sa.lineage.childLoss = new IkeError('the peer closed the tunnel');
-  removeChild(sa, child);
-  return [encodeSpi(child.spiIn)];
+  switch (child.state) {
+    case 'closing':
+      // RFC 7296 1.4.1: the deletes have crossed. The inbound SA goes when ours is answered.
+      dropOutbound(sa, child);
+      return [];
+    case 'rekeying':
+      // It may be that the peer has answered our request to replace it, and does not wait for us to delete it.
+      if (child.rival === undefined) child.lost = true;
+      else succeed(sa, child);
+      return [encodeSpi(child.spiIn)];
+    case 'rekeyed':
+      succeed(sa, child);
+      return [encodeSpi(child.spiIn)];
+    case 'idle':
+      sa.lineage.childLoss = new IkeError(CLOSED_BY_PEER);
+      removeChild(sa, child);
+      return [encodeSpi(child.spiIn)];
+  }
 }
 
-function findChild(sa: SaContext, spiOut: number): ChildSa | undefined {
-  for (const child of sa.children.values()) if (child.spiOut === spiOut) return child;
-  return undefined;
+/** The peer has deleted what it has replaced, or what is redundant. */
+function succeed(sa: SaContext, child: ChildSa): void {
+  const successor = child.rival?.child;
+  if (successor?.state !== 'late' && successor !== undefined) takeOver(sa, successor, child);
+  retire(sa, child);
+  if (liveChildren(sa, child.tunnel.id).length === 0) sa.lineage.childLoss = new IkeError(CLOSED_BY_PEER);
 }

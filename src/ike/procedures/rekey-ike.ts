@@ -6,7 +6,7 @@ import { ExchangeType, NotifyType } from '../constants.ts';
 import { NoAnswerError, ProtocolError, RefusedError } from '../errors.ts';
 import { checkedNonce, decodeMethod, encodeMethod, NONCE_LENGTH, offeredMethods } from '../key-agreement.ts';
 import { deriveIkeKeys, rekeyedSkeyseed } from '../key-schedule.ts';
-import { randomDelay } from '../lifetime.ts';
+import { retryDelay } from '../lifetime.ts';
 import { isErrorNotify, type NotifyPayload, notify, type Payload, ProtocolId } from '../payload/index.ts';
 import { findPayload, payloadOf } from '../payloads.ts';
 import { exchange, farewell, type Message, type Procedure } from '../procedure.ts';
@@ -22,8 +22,6 @@ import { deleteIkePayload, deleteReplaced } from './delete.ts';
 
 /** Octets of an IKE SPI (RFC 7296 3.3.1). */
 const SPI_LENGTH = 8;
-/** After TEMPORARY_FAILURE: this long, and at random up to as much again (RFC 7296 2.25). */
-const RETRY_DELAY = 5_000;
 
 /** What the peer agreed to. */
 interface Agreement {
@@ -89,7 +87,7 @@ function* negotiate(sa: SaContext): Procedure<Agreement | undefined> {
 function takeRefusal(sa: SaContext, type: number): void {
   if (type === NotifyType.INVALID_SYNTAX) throw new RefusedError(type, 'the rekeying of the IKE SA');
   if (type !== NotifyType.TEMPORARY_FAILURE || sa.activity !== 'rekeying') return;
-  const at = sa.now + RETRY_DELAY + randomDelay(sa.crypto, RETRY_DELAY);
+  const at = sa.now + retryDelay(sa.crypto);
   sa.agenda.set('rekey', at, () => sa.rekey());
 }
 
