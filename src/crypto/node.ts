@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { RandomSource } from '../wire/bytes.ts';
 import { startKeyExchange } from './key-exchange.ts';
+import { nodeCertificates } from './node-certificates.ts';
 import { type HashFunction, hmac } from './node-hmac.ts';
 import { nodeGroups, systemGroups } from './node-key-exchange.ts';
 import { nodeProtector } from './node-protector.ts';
@@ -37,5 +38,6 @@ export function nodeProvider(random: RandomSource = systemRandom): CryptoProvide
     protector: nodeProtector,
     keyExchange: (method) => startKeyExchange(method, groups, random),
     signatures: nodeSignatures(random),
+    certificates: nodeCertificates,
   };
 }

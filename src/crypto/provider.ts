@@ -15,6 +15,8 @@ export interface CryptoProvider {
   /** A fresh key pair of a key exchange method (transform type 4); its secret is drawn from `random`. */
   keyExchange(method: number): KeyExchange;
   readonly signatures: Signatures;
+  /** X.509, for providers that have it. */
+  readonly certificates?: Certificates;
 }
 
 /** An encryption transform, or a pair of encryption and integrity transforms. */
@@ -105,6 +107,35 @@ export interface Signatures {
   verify(scheme: SignatureScheme, publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array): boolean;
   /** The type of an SPKI key; undefined if this provider does not verify with it: RSA keys under 2048 bits, for one. */
   keyTypeOf(publicKey: Uint8Array): KeyType | undefined;
+}
+
+/** Whom a certificate has to be for: a name in its subjectAltName, or its subject (a Name, DER). */
+export type CertificateName =
+  | { readonly kind: 'dns' | 'email'; readonly name: string }
+  | { readonly kind: 'ip'; readonly address: string }
+  | { readonly kind: 'subject'; readonly der: Uint8Array };
+
+/** What a certificate is to be verified against. */
+export interface CertificateDemands {
+  /** The certificates (DER) of those who are trusted to certify. */
+  readonly authorities: readonly Uint8Array[];
+  /** When it has to be valid: milliseconds since 1970. */
+  readonly time: number;
+  readonly name: CertificateName;
+}
+
+/** `publicKey` is the leaf's, an SPKI (DER); `reason` is for people. */
+export type CertificateVerdict =
+  | { readonly ok: true; readonly publicKey: Uint8Array }
+  | { readonly ok: false; readonly reason: string };
+
+export interface Certificates {
+  /**
+   * Whether a chain leads from the first certificate (DER) through others, in any order, to an authority, and the first one
+   * may sign for the name (RFC 5280, RFC 4945 5). Never throws for any octets of `certificates`.
+   * @throws RangeError if an authority's certificate is malformed
+   */
+  verify(certificates: readonly Uint8Array[], demands: CertificateDemands): CertificateVerdict;
 }
 
 export class UnsupportedAlgorithm extends Error {

@@ -1,7 +1,7 @@
 import type { CryptoProvider } from '../crypto/provider.ts';
 import { equalConstantTime } from '../crypto/transforms.ts';
 import { concat, utf8 } from '../wire/bytes.ts';
-import type { Identity, LocalAuthentication, RemoteAuthentication } from './config.ts';
+import type { Identity, LocalAuthentication, ProvableAuthentication } from './config.ts';
 import { AuthMethod, IdType } from './constants.ts';
 import type { AuthPayload } from './payload/index.ts';
 import { createSignature, verifySignature } from './signature-auth.ts';
@@ -52,7 +52,7 @@ export function createAuth(
  * @param peerHashes - as for `createAuth`: a peer that knows Digital Signature has to use it (RFC 7427 3)
  */
 export function verifyAuth(
-  remote: RemoteAuthentication,
+  remote: ProvableAuthentication,
   auth: AuthPayload,
   inputs: AuthInputs,
   peerHashes: ReadonlySet<number> | undefined,

@@ -27,20 +27,37 @@ export type LocalAuthentication =
       readonly key: SigningKey;
       /** Sends CERT with the raw public key (RFC 7670); peers that pin the key do not need it. */
       readonly sendKey: boolean;
+      /** Sends CERT with these X.509 certificates (DER): the key's own first, then those up to an authority. */
+      readonly certificates?: readonly Uint8Array[];
       /** How RSA keys sign for peers that know Digital Signature (RFC 7427). Default: RSASSA-PSS (RFC 8247 3.2). */
       readonly rsaPadding?: 'pss' | 'pkcs1';
       /** Lets RSA keys sign with SHA-1 for peers that do not know it (method 1); default: that is refused. */
       readonly allowSha1?: boolean;
     };
 
-/** What the peer has to prove. `publicKey` is a pinned SPKI (DER): the identity is the key. */
-export type RemoteAuthentication =
+/** What the peer's AUTH payload has to prove. `publicKey` is a pinned SPKI (DER): the identity is the key. */
+export type ProvableAuthentication =
   | { readonly kind: 'null' }
   | { readonly kind: 'shared-key'; readonly secret: Uint8Array }
   | {
       readonly kind: 'signature';
       readonly publicKey: Uint8Array;
       /** Takes an RSA signature with SHA-1 from a peer that does not know Digital Signature; default: that is refused. */
+      readonly allowSha1?: boolean;
+    };
+
+/** What the peer has to prove; with certificates, that it has the key of one. */
+export type RemoteAuthentication =
+  | ProvableAuthentication
+  | {
+      readonly kind: 'certificate';
+      /** The X.509 certificates (DER) of those who are trusted to certify. */
+      readonly authorities: readonly Uint8Array[];
+      /** Milliseconds since 1970: when certificates have to be valid. */
+      time(): number;
+      /** Whom the certificate has to be for; default: whomever the peer claims to be in its ID payload. */
+      readonly identity?: Identity;
+      /** As with a pinned key. */
       readonly allowSha1?: boolean;
     };
 
@@ -165,4 +182,6 @@ export interface ResponderConfig extends CommonConfig {
   profile(claim: PeerClaim): ResponderProfile | undefined;
   /** An IKE SA that is not established after this long is dropped. */
   readonly halfOpenTimeout: Millis;
+  /** Sends CERTREQ in IKE_SA_INIT: that certificates (DER) of these authorities are wanted (RFC 7296 3.7). */
+  readonly certificateAuthorities?: readonly Uint8Array[];
 }

@@ -1,53 +1,11 @@
-import { DerTag, encodeDer } from '../crypto/der.ts';
 import type { CryptoProvider, HashName, KeyType, SignatureScheme } from '../crypto/provider.ts';
-import { ED25519, signsBy } from '../crypto/signature-scheme.ts';
-import { concat, equalBytes, fromHex } from '../wire/bytes.ts';
+import { IDENTIFIED_SCHEMES, type IdentifiedScheme, schemeOf } from '../crypto/signature-identifiers.ts';
+import { signsBy } from '../crypto/signature-scheme.ts';
+import { concat } from '../wire/bytes.ts';
 import type { LocalAuthentication, RemoteAuthentication } from './config.ts';
 import { AuthMethod, NotifyType, nameOf, SignatureHash } from './constants.ts';
 import { LocalError } from './errors.ts';
 import { type AuthPayload, type NotifyPayload, notify } from './payload/index.ts';
-
-/** One of the signatures that Digital Signature is about. */
-interface DigitalSignature {
-  readonly scheme: SignatureScheme;
-  /** What the verifier must have listed in SIGNATURE_HASH_ALGORITHMS. */
-  readonly hash: number;
-  /** The AlgorithmIdentifiers (DER) that mean it: the one that we send, and other encodings in use. */
-  readonly identifiers: readonly Uint8Array[];
-}
-
-/** SHA-2: [name, hash algorithm, last octet of the OIDs (RFC 7427 A, RFC 4055 2.1): RSA, ECDSA, the hash; octets]. */
-const SHA2: readonly (readonly [HashName, number, number, number, number, number])[] = [
-  ['sha256', SignatureHash.SHA2_256, 0x0b, 0x02, 0x01, 32],
-  ['sha384', SignatureHash.SHA2_384, 0x0c, 0x03, 0x02, 48],
-  ['sha512', SignatureHash.SHA2_512, 0x0d, 0x04, 0x03, 64],
-];
-
-/** In the order in which we prefer them (RFC 8247 3.2). */
-const DIGITAL_SIGNATURES: readonly DigitalSignature[] = [
-  { scheme: ED25519, hash: SignatureHash.IDENTITY, identifiers: [fromHex('300506032b6570')] },
-  ...SHA2.map(
-    ([name, hash, , ecdsa]): DigitalSignature => ({
-      scheme: { kind: 'ecdsa', hash: name, encoding: 'der' },
-      hash,
-      identifiers: [fromHex(`300a06082a8648ce3d0403${octet(ecdsa)}`)],
-    }),
-  ),
-  ...SHA2.map(
-    ([name, hash, , , digest, length]): DigitalSignature => ({
-      scheme: { kind: 'rsa-pss', hash: name },
-      hash,
-      identifiers: pssIdentifiers(digest, length),
-    }),
-  ),
-  ...SHA2.map(
-    ([name, hash, rsa]): DigitalSignature => ({
-      scheme: { kind: 'rsa-pkcs1', hash: name },
-      hash,
-      identifiers: [fromHex(`300d06092a864886f70d0101${octet(rsa)}0500`)],
-    }),
-  ),
-];
 
 /** Methods with one kind of key and one scheme each (RFC 7296 3.8, RFC 4754 3). */
 const FIXED_METHODS: readonly {
@@ -62,7 +20,20 @@ const FIXED_METHODS: readonly {
 ];
 
 /** Our list, the same for everybody: a list of one's own would be a fingerprint (T9). */
-const HASH_ALGORITHMS = [...SHA2.map(([, hash]) => hash), SignatureHash.IDENTITY];
+const HASH_ALGORITHMS = [
+  SignatureHash.SHA2_256,
+  SignatureHash.SHA2_384,
+  SignatureHash.SHA2_512,
+  SignatureHash.IDENTITY,
+];
+
+/** What SIGNATURE_HASH_ALGORITHMS calls the hashes. */
+const HASH_NUMBERS: Readonly<Record<HashName, number>> = {
+  sha1: SignatureHash.SHA1,
+  sha256: SignatureHash.SHA2_256,
+  sha384: SignatureHash.SHA2_384,
+  sha512: SignatureHash.SHA2_512,
+};
 
 /** N(SIGNATURE_HASH_ALGORITHMS) (RFC 7427 4). */
 export function hashAlgorithmsNotify(): NotifyPayload {
@@ -92,7 +63,8 @@ export function createSignature(
   const { type } = key;
   if (peerHashes !== undefined) {
     const chosen = preferred(type).find(
-      ({ scheme, hash }) => peerHashes.has(hash) && (type !== 'rsa' || scheme.kind === `rsa-${rsaPadding}`),
+      ({ scheme }) =>
+        peerHashes.has(hashNumber(scheme)) && (type !== 'rsa' || scheme.kind === `rsa-${rsaPadding}`),
     );
     if (chosen === undefined) {
       const listed = [...peerHashes].map((hash) => nameOf(SignatureHash, hash)).join(', ');
@@ -137,11 +109,8 @@ export function verifySignature(
   if (peerHashes !== undefined) {
     if (method !== AuthMethod.DIGITAL_SIGNATURE || data.length === 0) return false;
     const start = 1 + data[0];
-    const identifier = data.subarray(1, start);
-    const meant = DIGITAL_SIGNATURES.find(({ identifiers }) =>
-      identifiers.some((known) => equalBytes(known, identifier)),
-    );
-    return meant !== undefined && signatures.verify(meant.scheme, publicKey, octets, data.subarray(start));
+    const scheme = schemeOf(data.subarray(1, start));
+    return scheme !== undefined && signatures.verify(scheme, publicKey, octets, data.subarray(start));
   }
   const fixed = FIXED_METHODS.find((entry) => entry.method === method && entry.type === type);
   if (fixed === undefined || (isSha1(fixed.scheme) && allowSha1 !== true)) return false;
@@ -149,12 +118,17 @@ export function verifySignature(
 }
 
 /** What keys of `type` sign by; ECDSA with the hash that is as strong as the curve before others. */
-function preferred(type: KeyType): readonly DigitalSignature[] {
+function preferred(type: KeyType): readonly IdentifiedScheme[] {
   const matching = FIXED_METHODS.find((entry) => entry.type === type)?.scheme;
-  const matches = ({ scheme }: DigitalSignature) => Number(hashOf(scheme) === (matching && hashOf(matching)));
-  return DIGITAL_SIGNATURES.filter(({ scheme }) => signsBy(type, scheme)).sort(
+  const matches = ({ scheme }: IdentifiedScheme) => Number(hashOf(scheme) === (matching && hashOf(matching)));
+  return IDENTIFIED_SCHEMES.filter(({ scheme }) => signsBy(type, scheme)).sort(
     (a, b) => matches(b) - matches(a),
   );
+}
+
+function hashNumber(scheme: SignatureScheme): number {
+  const hash = hashOf(scheme);
+  return hash === undefined ? SignatureHash.IDENTITY : HASH_NUMBERS[hash];
 }
 
 function hashOf(scheme: SignatureScheme): HashName | undefined {
@@ -167,27 +141,4 @@ function isSha1(scheme: SignatureScheme): boolean {
 
 function fixedEcdsa(hash: HashName): SignatureScheme {
   return { kind: 'ecdsa', hash, encoding: 'fixed' };
-}
-
-/**
- * id-RSASSA-PSS with one hash throughout and a salt of its length: as RFC 7427 A.4.3 writes it, and as DER does, without
- * the trailer field's default value; with the hash's parameters NULL, or absent (RFC 4055 2.1).
- */
-function pssIdentifiers(digest: number, saltLength: number): Uint8Array[] {
-  const { SEQUENCE, INTEGER, NULL } = DerTag;
-  const oid = fromHex('0609608648016503040200').with(-1, digest);
-  return [encodeDer(NULL), new Uint8Array(0)].flatMap((parameters) => {
-    const hash = encodeDer(SEQUENCE, oid, parameters);
-    const mgf1 = encodeDer(SEQUENCE, fromHex('06092a864886f70d010108'), hash);
-    const salt = encodeDer(INTEGER, Uint8Array.of(saltLength));
-    const fields = concat(encodeDer(0xa0, hash), encodeDer(0xa1, mgf1), encodeDer(0xa2, salt));
-    const trailer = encodeDer(0xa3, encodeDer(INTEGER, Uint8Array.of(1)));
-    return [concat(fields, trailer), fields].map((all) =>
-      encodeDer(SEQUENCE, fromHex('06092a864886f70d01010a'), encodeDer(SEQUENCE, all)),
-    );
-  });
-}
-
-function octet(value: number): string {
-  return value.toString(16).padStart(2, '0');
 }

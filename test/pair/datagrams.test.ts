@@ -174,6 +174,7 @@ describe('responses of the peer’s that it should not make', () => {
     pair.network = ({ message }) => (message[18] === 34 ? [20] : []);
     pair.run(100);
     answer(35, 1, [notify(NotifyType.COOKIE, new Uint8Array(8))]);
+    pair.run(2500);
     expect(pair.initiator.ending).toMatchObject({
       name: 'ProtocolError',
       notify: NotifyType.INVALID_SYNTAX,

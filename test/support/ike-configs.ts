@@ -3,7 +3,7 @@ import type { CryptoProvider, KeyType } from '../../src/crypto/provider.ts';
 import type {
   InitiatorConfig,
   LocalAuthentication,
-  RemoteAuthentication,
+  ProvableAuthentication,
   ResponderConfig,
   ResponderProfile,
   RetransmissionSchedule,
@@ -40,7 +40,7 @@ export const NULL_AUTH = { kind: 'null' } as const;
 /** Two ends of one authentication method. */
 export interface Credentials {
   readonly local: LocalAuthentication;
-  readonly remote: RemoteAuthentication;
+  readonly remote: ProvableAuthentication;
 }
 
 export function sharedKey(secret: string, name = 'relay.example'): Credentials {

@@ -3,6 +3,7 @@ import { assignedAddresses, configReply, configRequest, requestedAddresses } fro
 import type { AssignedAddresses, EspSuite } from '../../link/sa-store.ts';
 import { WireError } from '../../wire/reader.ts';
 import { createAuth, identityOf, verifyAuth } from '../auth.ts';
+import { certPayloads, demandedProof } from '../certificate-auth.ts';
 import { selectorsFor, withoutKeyExchange } from '../child-policy.ts';
 import {
   childInfo,
@@ -18,13 +19,13 @@ import {
 } from '../child-sa.ts';
 import type {
   InitiatorConfig,
-  LocalAuthentication,
   PeerClaim,
+  RemoteAuthentication,
   ResponderConfig,
   ResponderProfile,
 } from '../config.ts';
 import { AuthMethod, CertEncoding, ExchangeType, IdType, NotifyType, nameOf } from '../constants.ts';
-import { AuthenticationError, type IkeError, LocalError, ProtocolError, RefusedError } from '../errors.ts';
+import { AuthenticationError, IkeError, LocalError, ProtocolError, RefusedError } from '../errors.ts';
 import type { Peer } from '../output.ts';
 import {
   type AuthPayload,
@@ -73,17 +74,20 @@ function* authenticate(sa: SaContext, config: InitiatorConfig, reserved: Reserva
   if (refusal !== undefined && (FATAL.includes(refusal) || idR === undefined || auth === undefined)) {
     throw new RefusedError(refusal, 'IKE_AUTH');
   }
-  checkRules(ExchangeType.IKE_AUTH, true, payloads);
-  // RFC 7296 2.16: nothing of what the peer says counts until its AUTH payload has been verified.
-  const { peerHashes } = sa.negotiated!;
-  if (!verifyAuth(config.remote, auth!, authInputs(sa, 'responder', idR!.body), peerHashes)) {
-    const failure = new AuthenticationError(missingProof(config.remote, auth!));
+  let peer: Peer;
+  try {
+    checkRules(ExchangeType.IKE_AUTH, true, payloads);
+    // RFC 7296 2.16: nothing of what the peer says counts until its AUTH payload has been verified.
+    peer = verifyPeer(sa, config.remote, payloads);
+  } catch (failure) {
+    if (!(failure instanceof IkeError)) throw failure;
+    const told = failure instanceof ProtocolError ? failure.notify : NotifyType.AUTHENTICATION_FAILED;
     // RFC 7296 2.21.2: in an INFORMATIONAL exchange of its own.
-    return yield* leave([notify(NotifyType.AUTHENTICATION_FAILED)], failure);
+    return yield* leave([notify(told)], failure);
   }
   try {
     const agreement = refusal === undefined ? judgeChild(config, payloads) : undefined;
-    establish(sa, peerOf(idR!, auth!, config.remote));
+    establish(sa, peer);
     if (agreement !== undefined) yield* establishChild(sa, 'initiator', reserved, agreement);
     else sa.emit({ type: 'child-failed', error: new RefusedError(refusal!, 'the Child SA') });
   } catch (failure) {
@@ -128,7 +132,7 @@ function encodeRequest(sa: SaContext, config: InitiatorConfig, spi: number): Pay
   const id = idPayload('IDi', identityOf(local));
   return [
     id,
-    ...certificates(local),
+    ...certPayloads(local),
     ...(config.initialContact ? [notify(NotifyType.INITIAL_CONTACT)] : []),
     createAuth(local, authInputs(sa, 'initiator', id.body), sa.negotiated!.peerHashes),
     ...(child.addresses === undefined
@@ -171,15 +175,6 @@ function assignment(payloads: readonly Payload[]): AssignedAddresses | undefined
   }
 }
 
-function missingProof({ kind }: InitiatorConfig['remote'], { method }: AuthPayload): string {
-  const proof = {
-    null: 'that it is the responder of this exchange',
-    'shared-key': 'that it knows the shared key',
-    signature: 'that it has the pinned key: it may have a new one, or somebody on the way impersonates it',
-  }[kind];
-  return `the responder did not prove ${proof} (it used the method ${nameOf(AuthMethod, method)})`;
-}
-
 /** Tells the peer that the IKE SA is over, and fails: always with `failure`, whatever comes of that. */
 function* leave(payloads: readonly Payload[], failure: IkeError): Procedure<never> {
   yield* farewell(payloads);
@@ -195,25 +190,23 @@ export function* answerIkeAuth(
   checkRules(ExchangeType.IKE_AUTH, false, payloads);
   const idI = payloadOf(payloads, 'IDi');
   const auth = payloadOf(payloads, 'AUTH');
-  const { peerHashes } = sa.negotiated!;
   const profile = config.profile(claimOf(sa, payloads, idI, auth));
-  if (profile === undefined) return unproved('no profile accepts the claim of the initiator');
-  if (!verifyAuth(profile.remote, auth, authInputs(sa, 'initiator', idI.body), peerHashes)) {
-    const method = nameOf(AuthMethod, auth.method);
-    return unproved(
-      `the initiator did not prove what profile ${profile.name} demands (${profile.remote.kind}; it used method ${method})`,
-    );
+  if (profile === undefined) {
+    return authenticationFailed(new AuthenticationError('no profile accepts the claim of the initiator'));
   }
   const idR = idPayload('IDr', identityOf(profile.local));
+  let peer: Peer;
   let proof: AuthPayload;
   try {
-    proof = createAuth(profile.local, authInputs(sa, 'responder', idR.body), peerHashes);
+    peer = verifyPeer(sa, profile.remote, payloads);
+    proof = createAuth(profile.local, authInputs(sa, 'responder', idR.body), sa.negotiated!.peerHashes);
   } catch (error) {
-    if (error instanceof LocalError) return authenticationFailed(error);
+    if (error instanceof AuthenticationError || error instanceof LocalError)
+      return authenticationFailed(error);
     throw error;
   }
   sa.lineage.profile = profile;
-  establish(sa, { ...peerOf(idI, auth, profile.remote), profile: profile.name });
+  establish(sa, { ...peer, profile: profile.name });
   // RFC 7619 2.3: who is not authenticated must not have other IKE SAs closed.
   const { contactKey } = profile;
   if (
@@ -224,11 +217,7 @@ export function* answerIkeAuth(
     sa.emit({ type: 'initial-contact', contactKey });
   }
   const child = yield* answerChild(sa, config, profile, payloads);
-  return { payloads: [idR, ...certificates(profile.local), proof, ...child] };
-}
-
-function unproved(message: string): Answer {
-  return authenticationFailed(new AuthenticationError(message));
+  return { payloads: [idR, ...certPayloads(profile.local), proof, ...child] };
 }
 
 function authenticationFailed(error: IkeError): Answer {
@@ -316,18 +305,34 @@ function claimOf(sa: SaContext, payloads: readonly Payload[], id: IdPayload, aut
   };
 }
 
-/** What was proved. With NULL authentication that is nothing, whatever the ID payload says (RFC 7619 2.2). */
-function peerOf(id: IdPayload, auth: AuthPayload, remote: InitiatorConfig['remote']): Peer {
-  const isNull = remote.kind === 'null';
+/**
+ * Verifies what the peer proves of itself (RFC 7296 2.15). With NULL authentication that is nothing, whatever its ID payload
+ * says (RFC 7619 2.2).
+ * @throws AuthenticationError, LocalError
+ */
+function verifyPeer(sa: SaContext, remote: RemoteAuthentication, payloads: readonly Payload[]): Peer {
+  const side = sa.role === 'initiator' ? 'responder' : 'initiator';
+  const id = payloadOf(payloads, side === 'responder' ? 'IDr' : 'IDi');
+  const auth = payloadOf(payloads, 'AUTH');
+  const identity = { type: id.type, data: id.data };
+  const proof = demandedProof(remote, sa.crypto, identity, payloads);
+  const { peerHashes } = sa.negotiated!;
+  if (!verifyAuth(proof, auth, authInputs(sa, side, id.body), peerHashes)) {
+    throw new AuthenticationError(missingProof(side, remote, auth));
+  }
   return {
-    identity: isNull ? { type: IdType.ID_NULL, data: new Uint8Array(0) } : { type: id.type, data: id.data },
+    identity: remote.kind === 'null' ? { type: IdType.ID_NULL, data: new Uint8Array(0) } : identity,
     method: auth.method,
-    ...(remote.kind === 'signature' && { publicKey: remote.publicKey }),
+    ...(proof.kind === 'signature' && { publicKey: proof.publicKey }),
   };
 }
 
-/** CERT with our raw public key (RFC 7670 3), for peers that do not know it. */
-function certificates(local: LocalAuthentication): CertPayload[] {
-  if (local.kind !== 'signature' || !local.sendKey) return [];
-  return [{ kind: 'CERT', encoding: CertEncoding.RAW_PUBLIC_KEY, data: local.key.publicKey }];
+function missingProof(side: Role, { kind }: RemoteAuthentication, { method }: AuthPayload): string {
+  const proof = {
+    null: `that it is the ${side} of this exchange`,
+    'shared-key': 'that it knows the shared key',
+    signature: 'that it has the pinned key: it may have a new one, or somebody on the way impersonates it',
+    certificate: 'that it has the key of its certificate',
+  }[kind];
+  return `the ${side} did not prove ${proof} (it used the method ${nameOf(AuthMethod, method)})`;
 }

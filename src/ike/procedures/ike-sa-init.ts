@@ -1,6 +1,7 @@
 import { InvalidKeyExchange, type KeyExchange } from '../../crypto/provider.ts';
 import { zero } from '../../crypto/transforms.ts';
 import { equalBytes } from '../../wire/bytes.ts';
+import { certReqPayload } from '../certificate-auth.ts';
 import type { InitiatorConfig, ResponderConfig } from '../config.ts';
 import { ExchangeType, NotifyType } from '../constants.ts';
 import { IkeError, ProtocolError, RefusedError } from '../errors.ts';
@@ -211,6 +212,9 @@ export function answerIkeSaInit(sa: SaContext, config: ResponderConfig, request:
       { kind: 'SA', proposals: [{ ...chosen, protocol: ProtocolId.IKE, spi: NO_SPI }] },
       { kind: 'KE', method: suite.keyExchange, data: keyExchange.publicValue },
       { kind: 'NONCE', data: nonceR },
+      ...(config.certificateAuthorities === undefined
+        ? []
+        : [certReqPayload(sa.crypto, config.certificateAuthorities)]),
       ...(hashes === undefined ? [] : [hashAlgorithmsNotify()]),
       ...(hasNatDetection(payloads) ? natDetectionNotifies(sa.crypto, spis, sa.origin) : []),
       ...(fragmentation ? [notify(NotifyType.IKEV2_FRAGMENTATION_SUPPORTED)] : []),

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { nodeProvider } from '../../../src/crypto/node.ts';
 import { type AuthInputs, createAuth, verifyAuth } from '../../../src/ike/auth.ts';
-import type { RemoteAuthentication } from '../../../src/ike/config.ts';
+import type { ProvableAuthentication } from '../../../src/ike/config.ts';
 import type { AuthPayload } from '../../../src/ike/payload/index.ts';
 import { fromHex, utf8 } from '../../../src/wire/bytes.ts';
 import { NULL_AUTH, sharedKey, signature } from '../../support/ike-configs.ts';
@@ -20,7 +20,7 @@ const inputs: AuthInputs = {
 const ed25519 = signature(crypto);
 
 const verify = (
-  remote: RemoteAuthentication,
+  remote: ProvableAuthentication,
   auth: AuthPayload,
   hashes: ReadonlySet<number> | undefined = ALL,
 ) => verifyAuth(remote, auth, inputs, hashes);
