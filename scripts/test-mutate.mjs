@@ -1,11 +1,12 @@
-// npm run test:mutate [-- --json]: breaks the code in one place at a time, as scripts/mutations.mjs has it, and sees the tests
+// npm run test:mutate [-- --json]: breaks the code in one place at a time, as scripts/mutations.json has it, and sees the tests
 // fail that cite the rule which that place keeps. Fails if one of them does not, or if an entry no longer fits the code.
 import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { filesWith, patternOf, runTests } from './citations.mjs';
-import { mutations } from './mutations.mjs';
 
+/** In `file`, where it is there once, `find` becomes `replace`; a test that cites `cites` has to fail of it. */
+const mutations = JSON.parse(readFileSync('scripts/mutations.json', 'utf8'));
 const COPIED = ['src', 'test', 'fixtures', 'package.json', 'tsconfig.json', 'vitest.config.ts'];
 /** Machines with two cores run the tests; each mutant uses one. */
 const AT_ONCE = 2;

@@ -124,6 +124,23 @@ describe('half-open IKE SAs', () => {
     expect(endpoint.size).toBe(9);
   });
 
+  it('are told apart by the whole request: two may have one SPI and one address (rule 5)', async () => {
+    const { link, endpoint } = await bare();
+    const [one, other] = await initRequests(2);
+    const twin = other.slice();
+    twin.set(one.subarray(0, 8));
+    const from = link.origin('203.0.113.1');
+    for (const request of [one, twin]) link.handlers.ike(request, from);
+    expect(endpoint.size).toBe(2);
+    const [first, second] = link.sent.map(({ message }) => message);
+    expect(first.subarray(0, 8)).toEqual(second.subarray(0, 8));
+    expect(first.subarray(8, 16)).not.toEqual(second.subarray(8, 16));
+    // Each gets its own answer again.
+    for (const request of [twin, one]) link.handlers.ike(request, from);
+    expect(link.sent.slice(2).map(({ message }) => message)).toEqual([second, first]);
+    expect(endpoint.size).toBe(2);
+  });
+
   it('give their place back when they time out', async () => {
     const { link, clock, endpoint } = await bare();
     const requests = await initRequests(4);

@@ -44,7 +44,7 @@ function forge(pair: Pair, ...payloads: Payload[]): void {
 }
 
 describe('IKE_SA_INIT', () => {
-  it('returns a cookie first, with everything else unchanged, and message ID 0', () => {
+  it('returns a cookie first, with everything else unchanged, and message ID 0 (rules 1, 11)', () => {
     const pair = make({ cookieThreshold: 0 }).run(5000);
     const [first, , second] = inits(pair).map(({ message }) => message);
     const before = crypto.read(first);
@@ -57,7 +57,7 @@ describe('IKE_SA_INIT', () => {
     expectEqualSas(pair);
   });
 
-  it('retries with the group that is asked for, all proposals, the same SPI and nonce', () => {
+  it('retries with the group that is asked for, all proposals, the same SPI and nonce (rule 15)', () => {
     const pair = make({}, P256_ONLY).run(5000);
     const [first, , second] = inits(pair).map(({ message }) => crypto.read(message));
     expect(payloadOf(first, 'KE').method).toBe(31);
@@ -70,7 +70,7 @@ describe('IKE_SA_INIT', () => {
     expect(pair.responders[0].eventTypes).toEqual(['closed']);
   });
 
-  it('follows COOKIE, then INVALID_KE_PAYLOAD: the last request has both', () => {
+  it('follows COOKIE, then INVALID_KE_PAYLOAD: the last request has both (rules 1, 13)', () => {
     const pair = make({ cookieThreshold: 0 }, P256_ONLY).run(5000);
     const requests = initRequests(pair).map(({ message }) => crypto.read(message));
     expect(requests.map((payloads) => [names(payloads)[0], payloadOf(payloads, 'KE').method])).toEqual([
@@ -82,7 +82,7 @@ describe('IKE_SA_INIT', () => {
     expectEqualSas(pair);
   });
 
-  it('follows INVALID_KE_PAYLOAD, then COOKIE', () => {
+  it('follows INVALID_KE_PAYLOAD, then COOKIE (rule 13)', () => {
     const pair = make({ cookieThreshold: 0 }, P256_ONLY);
     pair.network = ({ from }) => (from === 'initiator' ? [] : [20]);
     pair.run(10);
@@ -107,7 +107,7 @@ describe('IKE_SA_INIT', () => {
     );
   });
 
-  it('survives wrong cookies, groups that were not offered and endless demands, as hints', () => {
+  it('survives wrong cookies, groups that were not offered and endless demands, as hints (rules 11, 15, 17)', () => {
     const pair = make();
     pair.network = ({ from }) => (from === 'initiator' ? [500] : [500]);
     pair.run(10);
@@ -134,7 +134,7 @@ describe('IKE_SA_INIT', () => {
     expectNothingLeft(pair);
   });
 
-  it('takes an error only as a hint, and fails with it after a grace', () => {
+  it('takes an error only as a hint, and fails with it after a grace (rules 14, 17)', () => {
     const none = [{ transforms: defaultIkeProposals[0].transforms.filter(({ type }) => type !== 2) }];
     const pair = make({}, none).run();
     expect(pair.initiator.ending).toMatchObject({
@@ -158,7 +158,7 @@ describe('IKE_SA_INIT', () => {
     expectNothingLeft(pair);
   });
 
-  it('refuses proposals without a key exchange, or with NONE, and keeps nothing of them', () => {
+  it('refuses proposals without a key exchange, or with NONE, and keeps nothing of them (bad input 1)', () => {
     for (const transforms of [
       defaultIkeProposals[0].transforms.filter(({ type }) => type !== 4),
       [...defaultIkeProposals[0].transforms.filter(({ type }) => type !== 4), { type: 4, id: 0 }],
@@ -179,7 +179,7 @@ describe('IKE_SA_INIT', () => {
     }
   });
 
-  it('answers unknown groups with ours, and does not answer bad key exchange values', () => {
+  it('answers unknown groups with ours, and does not answer bad key exchange values (rule 16) (bad input 2)', () => {
     const tampered = (method: number, data: Uint8Array) => {
       const pair = make({ network: () => [] }).run(10);
       const payloads = crypto

@@ -82,7 +82,7 @@ describe('header', () => {
     });
   });
 
-  it('ignores the version bit, reserved flags and the minor version (rule 44)', () => {
+  it('ignores the version bit, reserved flags and the minor version (rule 44) (bad input 17)', () => {
     const strange = tampered(tampered(message, 19, 0x08 | 0x10 | 0xc7), 17, 0x2f);
     expect(peekHeader(strange)).toMatchObject({
       flags: { initiator: true, response: false },
@@ -101,7 +101,7 @@ describe('header', () => {
       'initiator SPI 0',
       tampered(concat(new Uint8Array(8), message.subarray(8)), 18, ExchangeType.IKE_SA_INIT),
     ],
-  ])('is not plausible: %s (rule 60)', (_, bytes) => {
+  ])('is not plausible: %s (rule 60) (bad input 17)', (_, bytes) => {
     expect(peekHeader(bytes)).toBeUndefined();
     expect(decodePlain(bytes).kind).toBe('discard');
     expect(decodeProtected(bytes, PROTECTORS['AES-GCM']()).kind).toBe('discard');

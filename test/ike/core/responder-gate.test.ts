@@ -70,7 +70,7 @@ describe('the gate', () => {
     expect(gate.admit(again, FROM, 10_000, 59_999)).toEqual({ kind: 'accept' });
   });
 
-  it('binds a cookie to the origin, the SPI and the nonce, and treats a wrong one as none', () => {
+  it('binds a cookie to the origin, the SPI and the nonce, and treats a wrong one as none (rule 12)', () => {
     const gate = open();
     const { data } = answered(gate.admit(message(init()), FROM, 10, 0));
     const cookie = notify(NotifyType.COOKIE, data);
@@ -103,7 +103,7 @@ describe('the gate', () => {
     ).toBe('drop');
   });
 
-  it('answers a higher major version with its own, and drops a lower one', () => {
+  it('answers a higher major version with its own, and drops a lower one (rule 21) (bad input 17)', () => {
     const higher = message(init()).with(17, 0x30);
     const answer = answered(open().admit(higher, FROM, 0, 0));
     expect(answer.notify).toBe(NotifyType.INVALID_MAJOR_VERSION);
@@ -124,7 +124,7 @@ describe('the gate', () => {
     );
   });
 
-  it('drops what is not a first request', () => {
+  it('drops what is not a first request (bad input 17)', () => {
     const whole = message(init());
     const wrong: Uint8Array[] = [
       new Uint8Array(0),
