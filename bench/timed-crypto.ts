@@ -16,6 +16,7 @@ export class TimedCrypto {
       hash: (id, ...parts) => this.#time(() => inner.hash(id, ...parts)),
       protector: (suite, keys) => this.#protector(this.#time(() => inner.protector(suite, keys))),
       keyExchange: (method) => this.#keyExchange(this.#time(() => inner.keyExchange(method))),
+      answerKeyExchange: (method, value) => this.#time(() => inner.answerKeyExchange(method, value)),
       signatures: {
         ...signatures,
         sign: (...args) => this.#time(() => signatures.sign(...args)),

@@ -1,7 +1,16 @@
 import { compareBytes, concat, fromHex, type RandomSource } from '../wire/bytes.ts';
 
-/** The 2048-bit MODP prime, big-endian (RFC 3526 3). The generator is 2. */
-export const MODP_2048_PRIME = fromHex(`
+/** A group of RFC 3526. Its generator is 2. */
+export interface ModpGroup {
+  /** Big-endian. */
+  readonly prime: Uint8Array;
+  /** Octets of a private exponent: between the two estimates of RFC 3526 8. */
+  readonly exponentLength: number;
+}
+
+export const MODP_2048: ModpGroup = {
+  exponentLength: 32,
+  prime: fromHex(`
   FFFFFFFF FFFFFFFF C90FDAA2 2168C234 C4C6628B 80DC1CD1 29024E08 8A67CC74
   020BBEA6 3B139B22 514A0879 8E3404DD EF9519B3 CD3A431B 302B0A6D F25F1437
   4FE1356D 6D51C245 E485B576 625E7EC6 F44C42E9 A637ED6B 0BFF5CB6 F406B7ED
@@ -9,35 +18,95 @@ export const MODP_2048_PRIME = fromHex(`
   98DA4836 1C55D39A 69163FA8 FD24CF5F 83655D23 DCA3AD96 1C62F356 208552BB
   9ED52907 7096966D 670C354E 4ABC9804 F1746C08 CA18217C 32905E46 2E36CE3B
   E39E772C 180E8603 9B2783A2 EC07A28F B5C55DF0 6F4C52C9 DE2BCBF6 95581718
-  3995497C EA956AE5 15D22618 98FA0510 15728E5A 8AACAA68 FFFFFFFF FFFFFFFF`);
+  3995497C EA956AE5 15D22618 98FA0510 15728E5A 8AACAA68 FFFFFFFF FFFFFFFF`),
+};
 
-const MODP_2048_ONE = new Uint8Array(256).with(-1, 1);
-const MODP_2048_LAST = MODP_2048_PRIME.with(-1, 0xfe);
-const P256_ORDER = fromHex('FFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551');
+export const MODP_3072: ModpGroup = {
+  exponentLength: 40,
+  prime: fromHex(`
+  FFFFFFFF FFFFFFFF C90FDAA2 2168C234 C4C6628B 80DC1CD1 29024E08 8A67CC74
+  020BBEA6 3B139B22 514A0879 8E3404DD EF9519B3 CD3A431B 302B0A6D F25F1437
+  4FE1356D 6D51C245 E485B576 625E7EC6 F44C42E9 A637ED6B 0BFF5CB6 F406B7ED
+  EE386BFB 5A899FA5 AE9F2411 7C4B1FE6 49286651 ECE45B3D C2007CB8 A163BF05
+  98DA4836 1C55D39A 69163FA8 FD24CF5F 83655D23 DCA3AD96 1C62F356 208552BB
+  9ED52907 7096966D 670C354E 4ABC9804 F1746C08 CA18217C 32905E46 2E36CE3B
+  E39E772C 180E8603 9B2783A2 EC07A28F B5C55DF0 6F4C52C9 DE2BCBF6 95581718
+  3995497C EA956AE5 15D22618 98FA0510 15728E5A 8AAAC42D AD33170D 04507A33
+  A85521AB DF1CBA64 ECFB8504 58DBEF0A 8AEA7157 5D060C7D B3970F85 A6E1E4C7
+  ABF5AE8C DB0933D7 1E8C94E0 4A25619D CEE3D226 1AD2EE6B F12FFA06 D98A0864
+  D8760273 3EC86A64 521F2B18 177B200C BBE11757 7A615D6C 770988C0 BAD946E2
+  08E24FA0 74E5AB31 43DB5BFC E0FD108E 4B82D120 A93AD2CA FFFFFFFF FFFFFFFF`),
+};
 
-/** A private exponent: 256 bits, twice the strength of the group (RFC 3526 8). */
-export function drawModpExponent(random: RandomSource): Uint8Array {
-  const exponent = random(32);
+export const MODP_4096: ModpGroup = {
+  exponentLength: 48,
+  prime: fromHex(`
+  FFFFFFFF FFFFFFFF C90FDAA2 2168C234 C4C6628B 80DC1CD1 29024E08 8A67CC74
+  020BBEA6 3B139B22 514A0879 8E3404DD EF9519B3 CD3A431B 302B0A6D F25F1437
+  4FE1356D 6D51C245 E485B576 625E7EC6 F44C42E9 A637ED6B 0BFF5CB6 F406B7ED
+  EE386BFB 5A899FA5 AE9F2411 7C4B1FE6 49286651 ECE45B3D C2007CB8 A163BF05
+  98DA4836 1C55D39A 69163FA8 FD24CF5F 83655D23 DCA3AD96 1C62F356 208552BB
+  9ED52907 7096966D 670C354E 4ABC9804 F1746C08 CA18217C 32905E46 2E36CE3B
+  E39E772C 180E8603 9B2783A2 EC07A28F B5C55DF0 6F4C52C9 DE2BCBF6 95581718
+  3995497C EA956AE5 15D22618 98FA0510 15728E5A 8AAAC42D AD33170D 04507A33
+  A85521AB DF1CBA64 ECFB8504 58DBEF0A 8AEA7157 5D060C7D B3970F85 A6E1E4C7
+  ABF5AE8C DB0933D7 1E8C94E0 4A25619D CEE3D226 1AD2EE6B F12FFA06 D98A0864
+  D8760273 3EC86A64 521F2B18 177B200C BBE11757 7A615D6C 770988C0 BAD946E2
+  08E24FA0 74E5AB31 43DB5BFC E0FD108E 4B82D120 A9210801 1A723C12 A787E6D7
+  88719A10 BDBA5B26 99C32718 6AF4E23C 1A946834 B6150BDA 2583E9CA 2AD44CE8
+  DBBBC2DB 04DE8EF9 2E8EFC14 1FBECAA6 287C5947 4E6BC05D 99B2964F A090C3A2
+  233BA186 515BE7ED 1F612970 CEE2D7AF B81BDD76 2170481C D0069127 D5B05AA9
+  93B4EA98 8D8FDDC1 86FFB7DC 90A6C08F 4DF435C9 34063199 FFFFFFFF FFFFFFFF`),
+};
+
+/** A private exponent, of its whole length. */
+export function drawModpExponent({ exponentLength }: ModpGroup, random: RandomSource): Uint8Array {
+  const exponent = random(exponentLength);
   exponent[0] |= 0x80;
   return exponent;
 }
 
-/** Whether these 32 octets are a P-256 private key: 0 < d < n. */
-export function isP256Scalar(bytes: Uint8Array): boolean {
-  return bytes.length === 32 && bytes.some((octet) => octet !== 0) && compareBytes(bytes, P256_ORDER) < 0;
+/** RFC 6989 2.1: 1 < r < p - 1. @param bytes - as many as the prime has */
+export function isModpValue({ prime }: ModpGroup, bytes: Uint8Array): boolean {
+  const one = new Uint8Array(prime.length).with(-1, 1);
+  return compareBytes(bytes, one) > 0 && compareBytes(bytes, prime.with(-1, prime[prime.length - 1] - 1)) < 0;
 }
 
-/** A P-256 private key by rejection sampling (FIPS 186-5 A.2.2). */
-export function drawP256Scalar(random: RandomSource): Uint8Array {
+/** The orders of the curves of RFC 5903 (FIPS 186-5), big-endian. */
+export const ECP_ORDERS = {
+  'P-256': fromHex('FFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551'),
+  'P-384': fromHex(
+    'FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFC7634D81F4372DDF581A0DB248B0A77AECEC196ACCC52973',
+  ),
+  'P-521': fromHex(`
+    01FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFA
+    51868783BF2F966B7FCC0148F709A5D03BB5C9B8899C47AEBB6FB71E91386409`),
+} as const;
+
+/** A curve of RFC 5903. */
+export type EcpCurve = keyof typeof ECP_ORDERS;
+
+/** Octets of a coordinate, and of a private key. */
+export function coordinateLength(curve: EcpCurve): number {
+  return ECP_ORDERS[curve].length;
+}
+
+/** Whether these octets are a private key of the curve: 0 < d < n. */
+export function isEcpScalar(curve: EcpCurve, bytes: Uint8Array): boolean {
+  const order = ECP_ORDERS[curve];
+  return (
+    bytes.length === order.length && bytes.some((octet) => octet !== 0) && compareBytes(bytes, order) < 0
+  );
+}
+
+/** A private key by rejection sampling (FIPS 186-5 A.2.2). */
+export function drawEcpScalar(curve: EcpCurve, random: RandomSource): Uint8Array {
   for (;;) {
-    const scalar = random(32);
-    if (isP256Scalar(scalar)) return scalar;
+    const scalar = random(coordinateLength(curve));
+    // P-521 has 521 bits of 528: otherwise one draw in 128 would do.
+    scalar[0] &= curve === 'P-521' ? 1 : 0xff;
+    if (isEcpScalar(curve, scalar)) return scalar;
   }
-}
-
-/** RFC 6989 2.1: 1 < r < p - 1. */
-export function isModpValue(bytes: Uint8Array): boolean {
-  return compareBytes(bytes, MODP_2048_ONE) > 0 && compareBytes(bytes, MODP_2048_LAST) < 0;
 }
 
 /** Big-endian `bytes` as a number of `length` octets (RFC 7296 2.14). */

@@ -1,22 +1,18 @@
+import { cbc } from '@noble/ciphers/aes.js';
 import { hmac } from '@noble/hashes/hmac.js';
-import { sha1 } from '@noble/hashes/legacy.js';
-import { sha256, sha384, sha512 } from '@noble/hashes/sha2.js';
 import { randomBytes } from '@noble/hashes/utils.js';
 import { concat, type RandomSource } from '../wire/bytes.ts';
-import { startKeyExchange } from './key-exchange.ts';
-import { nobleGroups } from './noble-key-exchange.ts';
+import { AES_PRFS, type CbcFromZero } from './aes-mac.ts';
+import { answerKeyExchange, startKeyExchange } from './key-exchange.ts';
+import { NOBLE_HASHES } from './noble-hashes.ts';
+import { nobleKeyExchanges } from './noble-key-exchange.ts';
 import { nobleProtector } from './noble-protector.ts';
 import { nobleSignatures } from './noble-signatures.ts';
-import { type CryptoProvider, UnsupportedAlgorithm } from './provider.ts';
-import { PrfTransform } from './transforms.ts';
+import type { CryptoProvider } from './provider.ts';
+import { prfOf } from './transforms.ts';
 
-const HASHES = { sha1, sha256, sha384, sha512 };
-
-const PRF_HASHES: Readonly<Record<number, typeof sha256 | typeof sha512>> = {
-  [PrfTransform.HMAC_SHA2_256]: sha256,
-  [PrfTransform.HMAC_SHA2_384]: sha384,
-  [PrfTransform.HMAC_SHA2_512]: sha512,
-};
+const cbcFromZero: CbcFromZero = (key, blocks) =>
+  cbc(key, new Uint8Array(16), { disablePadding: true }).encrypt(blocks);
 
 /**
  * The reference provider: pure TypeScript, the same octets as `nodeProvider` from the same `random`, and signatures
@@ -28,13 +24,16 @@ export function nobleProvider(random: RandomSource = randomBytes): CryptoProvide
     name: 'noble',
     random,
     prf(id, key, ...parts) {
-      const hash = PRF_HASHES[id];
-      if (hash === undefined) throw new UnsupportedAlgorithm(`pseudorandom function ${id} is not supported`);
-      return hmac(hash, key, concat(...parts));
+      const { algorithm } = prfOf(id);
+      return algorithm === 'aes-xcbc' || algorithm === 'aes-cmac'
+        ? AES_PRFS[algorithm](cbcFromZero, key, concat(...parts))
+        : hmac(NOBLE_HASHES[algorithm], key, concat(...parts));
     },
-    hash: (id, ...parts) => HASHES[id](concat(...parts)),
+    hash: (id, ...parts) => NOBLE_HASHES[id](concat(...parts)),
     protector: nobleProtector,
-    keyExchange: (method) => startKeyExchange(method, nobleGroups, random),
+    keyExchange: (method) => startKeyExchange(method, nobleKeyExchanges, random),
+    answerKeyExchange: (method, value) => answerKeyExchange(method, nobleKeyExchanges, random, value),
+    randomisedMethods: [],
     signatures: nobleSignatures(random),
   };
 }

@@ -1,22 +1,21 @@
 import { hash } from 'node:crypto';
+import type { HashName } from './provider.ts';
 import { zero } from './transforms.ts';
 
-/** A hash function by OpenSSL's name; octets. */
-export interface HashFunction {
-  readonly name: string;
-  readonly blockLength: number;
-  readonly digestLength: number;
-}
+/** Octets of a block and of the digest (FIPS 180-4 1). */
+const LENGTHS: Readonly<Record<HashName, readonly [number, number]>> = {
+  sha1: [64, 20],
+  sha256: [64, 32],
+  sha384: [128, 48],
+  sha512: [128, 64],
+};
 
 /**
  * HMAC (RFC 2104) of two one-shot hashes: for messages as short as those of the key schedule that takes half the time of
  * `createHmac`, most of which goes into the objects around the hash.
  */
-export function hmac(
-  { name, blockLength, digestLength }: HashFunction,
-  key: Uint8Array,
-  parts: readonly Uint8Array[],
-): Uint8Array {
+export function hmac(name: HashName, key: Uint8Array, parts: readonly Uint8Array[]): Uint8Array {
+  const [blockLength, digestLength] = LENGTHS[name];
   let length = blockLength;
   for (const part of parts) length += part.length;
   const inner = new Uint8Array(length);

@@ -8,17 +8,16 @@ import {
   timingSafeEqual,
 } from 'node:crypto';
 import { type SplitKeys, splitKeys } from './protector-keys.ts';
-import type { ProtectionKeys, ProtectionSuite, Protector } from './provider.ts';
-import { EncryptionTransform, zero } from './transforms.ts';
+import type { HashName, ProtectionKeys, ProtectionSuite, Protector } from './provider.ts';
+import { integrityOf, zero } from './transforms.ts';
 
 /** @throws UnsupportedAlgorithm; RangeError for keys that are not of the suite's lengths */
 export function nodeProtector(suite: ProtectionSuite, keys: ProtectionKeys): Protector {
   const split = splitKeys(suite, keys);
-  if (!split.aead) return new CbcHmac(split, suite.keyLength);
-  const chacha = suite.encryption === EncryptionTransform.CHACHA20_POLY1305;
-  // Node types the options that AEAD ciphers share by the name of a GCM cipher.
-  const name = chacha ? 'chacha20-poly1305' : `aes-${suite.keyLength}-gcm`;
-  return new Aead(split, name as CipherGCMTypes);
+  const { mode } = split;
+  if (mode === 'null') return new WithHmac(split, undefined, integrityOf(suite.integrity).hash);
+  const name = mode === 'chacha20-poly1305' ? mode : `aes-${suite.keyLength}-${mode}`;
+  return split.aead ? new Aead(split, name) : new WithHmac(split, name, integrityOf(suite.integrity).hash);
 }
 
 /** A KeyObject, not octets: those cost Node 24 ten microseconds per operation. OpenSSL clears it when it is collected. */
@@ -38,11 +37,12 @@ class Aead implements Protector {
   readonly #nonce: Uint8Array;
   #key: KeyObject | undefined;
 
-  constructor(keys: SplitKeys, cipher: CipherGCMTypes) {
+  constructor(keys: SplitKeys, cipher: string) {
     this.ivLength = keys.ivLength;
     this.icvLength = keys.icvLength;
     this.blockLength = keys.blockLength;
-    this.#cipher = cipher;
+    // Node types the options that AEAD ciphers share by the name of a GCM cipher, and those of CCM by one of CCM.
+    this.#cipher = cipher as CipherGCMTypes;
     this.#options = { authTagLength: keys.icvLength };
     this.#saltLength = keys.salt.length;
     this.#nonce = new Uint8Array(keys.salt.length + keys.ivLength);
@@ -54,19 +54,21 @@ class Aead implements Protector {
   seal(aad: Uint8Array, iv: Uint8Array, text: Uint8Array, icv: Uint8Array): void {
     this.#nonce.set(iv, this.#saltLength);
     const cipher = createCipheriv(this.#cipher, live(this.#key), this.#nonce, this.#options);
-    cipher.setAAD(aad);
+    cipher.setAAD(aad, { plaintextLength: text.length });
     text.set(cipher.update(text));
     cipher.final();
     icv.set(cipher.getAuthTag());
   }
 
   open(aad: Uint8Array, iv: Uint8Array, text: Uint8Array, icv: Uint8Array): boolean {
+    if (icv.length !== this.icvLength) return false;
     this.#nonce.set(iv, this.#saltLength);
     const decipher = createDecipheriv(this.#cipher, live(this.#key), this.#nonce, this.#options);
-    decipher.setAAD(aad);
     decipher.setAuthTag(icv);
-    const plain = decipher.update(text);
+    decipher.setAAD(aad, { plaintextLength: text.length });
+    let plain: Uint8Array;
     try {
+      plain = decipher.update(text);
       decipher.final();
     } catch {
       return false;
@@ -81,28 +83,32 @@ class Aead implements Protector {
   }
 }
 
-/** Encrypt-then-MAC (RFC 7296 3.14, RFC 4303 3.3.2.1). */
-class CbcHmac implements Protector {
+/** Encrypt-then-MAC (RFC 7296 3.14, RFC 4303 3.3.2.1); with ENCR_NULL, only that (RFC 2410). */
+class WithHmac implements Protector {
   readonly ivLength: number;
   readonly icvLength: number;
   readonly blockLength: number;
-  readonly #cipher: string;
+  readonly #cipher: string | undefined;
+  readonly #hash: HashName;
   #key: KeyObject | undefined;
   #integrityKey: KeyObject | undefined;
 
-  constructor(keys: SplitKeys, keyLength: number) {
+  constructor(keys: SplitKeys, cipher: string | undefined, hash: HashName) {
     this.ivLength = keys.ivLength;
     this.icvLength = keys.icvLength;
     this.blockLength = keys.blockLength;
-    this.#cipher = `aes-${keyLength}-cbc`;
+    this.#cipher = cipher;
+    this.#hash = hash;
     this.#key = takeKey(keys.cipherKey);
     this.#integrityKey = takeKey(keys.integrityKey);
   }
 
   seal(aad: Uint8Array, iv: Uint8Array, text: Uint8Array, icv: Uint8Array, suffix?: Uint8Array): void {
-    const cipher = createCipheriv(this.#cipher, live(this.#key), iv).setAutoPadding(false);
-    text.set(cipher.update(text));
-    cipher.final();
+    if (this.#cipher !== undefined) {
+      const cipher = createCipheriv(this.#cipher, live(this.#key), iv).setAutoPadding(false);
+      text.set(cipher.update(text));
+      cipher.final();
+    }
     icv.set(this.#mac(aad, iv, text, suffix));
   }
 
@@ -110,9 +116,11 @@ class CbcHmac implements Protector {
     if (icv.length !== this.icvLength || !timingSafeEqual(this.#mac(aad, iv, text, suffix), icv))
       return false;
     if (text.length % this.blockLength !== 0) return false;
-    const decipher = createDecipheriv(this.#cipher, live(this.#key), iv).setAutoPadding(false);
-    text.set(decipher.update(text));
-    decipher.final();
+    if (this.#cipher !== undefined) {
+      const decipher = createDecipheriv(this.#cipher, live(this.#key), iv).setAutoPadding(false);
+      text.set(decipher.update(text));
+      decipher.final();
+    }
     return true;
   }
 
@@ -122,7 +130,7 @@ class CbcHmac implements Protector {
   }
 
   #mac(aad: Uint8Array, iv: Uint8Array, text: Uint8Array, suffix?: Uint8Array): Uint8Array {
-    const mac = createHmac('sha256', live(this.#integrityKey)).update(aad).update(iv).update(text);
+    const mac = createHmac(this.#hash, live(this.#integrityKey)).update(aad).update(iv).update(text);
     if (suffix !== undefined) mac.update(suffix);
     return mac.digest().subarray(0, this.icvLength);
   }

@@ -1,11 +1,11 @@
 import type { ProtectionKeys, ProtectionSuite } from './provider.ts';
-import { encryptionOf, type ProtectionLayout, protectionKeyLengths, protectionLayout } from './transforms.ts';
+import { type Encryption, encryptionOf, protectionKeyLengths, protectionLayout } from './transforms.ts';
 
-/** A suite's layout, and its keys as copies apart. */
-export interface SplitKeys extends ProtectionLayout {
-  readonly aead: boolean;
+/** What a suite's ciphers have to know of it, and its keys as copies apart. */
+export interface SplitKeys extends Pick<Encryption, 'mode' | 'aead' | 'ivLength' | 'blockLength'> {
+  readonly icvLength: number;
   readonly cipherKey: Uint8Array;
-  /** Empty for CBC. */
+  /** Empty but for AEAD. */
   readonly salt: Uint8Array;
   /** Empty for AEAD. */
   readonly integrityKey: Uint8Array;
@@ -21,8 +21,8 @@ export function splitKeys(suite: ProtectionSuite, keys: ProtectionKeys): SplitKe
     );
   }
   return {
-    ...protectionLayout(suite),
-    aead: encryptionOf(suite.encryption).aead,
+    ...encryptionOf(suite.encryption),
+    icvLength: protectionLayout(suite).icvLength,
     cipherKey: keys.encryption.slice(0, suite.keyLength / 8),
     salt: keys.encryption.slice(suite.keyLength / 8),
     integrityKey: keys.integrity.slice(),

@@ -12,8 +12,15 @@ export interface CryptoProvider {
   hash(id: HashName, ...parts: readonly Uint8Array[]): Uint8Array;
   /** A keyed cipher for the SK payload or for one direction of an ESP SA. */
   protector(suite: ProtectionSuite, keys: ProtectionKeys): Protector;
-  /** A fresh key pair of a key exchange method (transform type 4); its secret is drawn from `random`. */
+  /** The initiator's half of a key exchange (transform types 4 and 6 to 12); its secret is drawn from `random`. */
   keyExchange(method: number): KeyExchange;
+  /**
+   * The responder's half, whole: a KEM's ciphertext depends on the initiator's encapsulation key.
+   * @throws InvalidKeyExchange if the initiator's value is of the wrong length or fails the method's tests
+   */
+  answerKeyExchange(method: number, initiatorValue: Uint8Array): KeyExchangeAnswer;
+  /** The methods for which `answerKeyExchange` draws from a source that replays cannot seed. */
+  readonly randomisedMethods: readonly number[];
   readonly signatures: Signatures;
   /** X.509, for providers that have it. */
   readonly certificates?: Certificates;
@@ -23,7 +30,7 @@ export interface CryptoProvider {
 export interface ProtectionSuite {
   /** Transform type 1. */
   readonly encryption: number;
-  /** Bits. */
+  /** Bits; 0 for ENCR_NULL. */
   readonly keyLength: number;
   /** Transform type 3; 0 for AEAD. */
   readonly integrity: number;
@@ -38,17 +45,18 @@ export interface ProtectionKeys {
 /**
  * Seals and opens in place. The caller lays a packet out as `aad | iv | text | icv` and passes `buffer` with offsets.
  *
- * AEAD: nonce = salt | iv, the associated data is `aad`. CBC with HMAC: the ICV covers `aad | iv | ciphertext | suffix`.
+ * AEAD: nonce = salt | iv, the associated data is `aad`. Others with HMAC: the ICV covers `aad | iv | ciphertext | suffix`.
  */
 export interface Protector {
+  /** Of the IV that it takes, whether or not a packet carries it. */
   readonly ivLength: number;
   readonly icvLength: number;
-  /** The text's length must be a multiple of it: 1 for AEAD, 16 for CBC. */
+  /** The text's length must be a multiple of it: 16 for CBC, else 1. */
   readonly blockLength: number;
   /**
    * Encrypts `text` in place and writes the ICV.
-   * @param aad - associated data; for CBC with HMAC, what is authenticated ahead of the IV
-   * @param suffix - CBC with HMAC only: authenticated after the ciphertext (high half of an ESN); else undefined
+   * @param aad - associated data; with HMAC, what is authenticated ahead of the IV
+   * @param suffix - HMAC only: authenticated after the ciphertext (high half of an ESN); else undefined
    */
   seal(aad: Uint8Array, iv: Uint8Array, text: Uint8Array, icv: Uint8Array, suffix?: Uint8Array): void;
   /** Verifies in constant time and decrypts `text` in place. False (with `text` unspecified) if the ICV is wrong. */
@@ -57,14 +65,25 @@ export interface Protector {
   destroy(): void;
 }
 
-/** Our half of one key exchange. */
+/** The initiator's half of one key exchange. */
 export interface KeyExchange {
   readonly method: number;
-  /** The Key Exchange Data of our KE payload (RFC 7296 3.4, RFC 5903, RFC 8031). */
+  /** The Key Exchange Data of our KE payload (RFC 7296 3.4, RFC 5903, RFC 8031); of a KEM, the encapsulation key. */
   readonly publicValue: Uint8Array;
-  /** g^ir. @throws InvalidKeyExchange if the peer's value is of the wrong length or fails RFC 6989's tests */
-  agree(peerValue: Uint8Array): Uint8Array;
+  /**
+   * The shared secret.
+   * @param responderValue - of a KEM, the ciphertext
+   * @throws InvalidKeyExchange if it is of the wrong length or fails RFC 6989's tests
+   */
+  agree(responderValue: Uint8Array): Uint8Array;
   destroy(): void;
+}
+
+/** The responder's half of one key exchange. */
+export interface KeyExchangeAnswer {
+  /** The Key Exchange Data of our KE payload. */
+  readonly publicValue: Uint8Array;
+  readonly sharedSecret: Uint8Array;
 }
 
 /** What kind of key signs. */
@@ -142,7 +161,7 @@ export class UnsupportedAlgorithm extends Error {
   override readonly name = 'UnsupportedAlgorithm';
 }
 
-/** A key exchange value that RFC 6989 tells the recipient to refuse. */
+/** A key exchange value that RFC 6989, or FIPS 203 7.2 and 7.3, tell the recipient to refuse. */
 export class InvalidKeyExchange extends Error {
   override readonly name = 'InvalidKeyExchange';
 }

@@ -1,4 +1,5 @@
 import { compareBytes, fromHex } from '../wire/bytes.ts';
+import { ECP_ORDERS } from './groups.ts';
 import type { KeyType } from './provider.ts';
 
 /** Key types whose keys are octets of a fixed number. */
@@ -20,19 +21,17 @@ export const SIGNING_CURVES: Readonly<Record<CurveKeyType, SigningCurve>> = {
   'ecdsa-p256': {
     identifier: fromHex('301306072a8648ce3d020106082a8648ce3d030107'),
     secretLength: 32,
-    order: fromHex('FFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551'),
+    order: ECP_ORDERS['P-256'],
   },
   'ecdsa-p384': {
     identifier: fromHex('301006072a8648ce3d020106052b81040022'),
     secretLength: 48,
-    order: fromHex(`FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF
-      C7634D81F4372DDF581A0DB248B0A77AECEC196ACCC52973`),
+    order: ECP_ORDERS['P-384'],
   },
   'ecdsa-p521': {
     identifier: fromHex('301006072a8648ce3d020106052b81040023'),
     secretLength: 66,
-    order: fromHex(`01FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF
-      FA51868783BF2F966B7FCC0148F709A5D03BB5C9B8899C47AEBB6FB71E91386409`),
+    order: ECP_ORDERS['P-521'],
   },
 };
 

@@ -1,30 +1,88 @@
-import { type CryptoProvider, type ProtectionSuite, UnsupportedAlgorithm } from './provider.ts';
+import {
+  type CryptoProvider,
+  type HashName,
+  type ProtectionSuite,
+  UnsupportedAlgorithm,
+} from './provider.ts';
 
-/** Transform types (RFC 7296 3.3.2). */
-export const TransformType = { ENCR: 1, PRF: 2, INTEG: 3, KE: 4, ESN: 5 } as const;
+/** Transform types (RFC 7296 3.3.2, RFC 9370 4.1). */
+export const TransformType = {
+  ENCR: 1,
+  PRF: 2,
+  INTEG: 3,
+  KE: 4,
+  ESN: 5,
+  ADDKE1: 6,
+  ADDKE2: 7,
+  ADDKE3: 8,
+  ADDKE4: 9,
+  ADDKE5: 10,
+  ADDKE6: 11,
+  ADDKE7: 12,
+} as const;
 
 /** Encryption transforms (type 1) that every provider has. */
-export const EncryptionTransform = { AES_CBC: 12, AES_GCM_16: 20, CHACHA20_POLY1305: 28 } as const;
+export const EncryptionTransform = {
+  NULL: 11,
+  AES_CBC: 12,
+  AES_CCM_8: 14,
+  AES_CCM_12: 15,
+  AES_CCM_16: 16,
+  AES_GCM_8: 18,
+  AES_GCM_12: 19,
+  AES_GCM_16: 20,
+  CHACHA20_POLY1305: 28,
+  AES_CCM_8_IIV: 29,
+  AES_GCM_16_IIV: 30,
+  CHACHA20_POLY1305_IIV: 31,
+} as const;
 
 /** Pseudorandom functions (type 2) that every provider has. */
-export const PrfTransform = { HMAC_SHA2_256: 5, HMAC_SHA2_384: 6, HMAC_SHA2_512: 7 } as const;
+export const PrfTransform = {
+  HMAC_SHA1: 2,
+  AES128_XCBC: 4,
+  HMAC_SHA2_256: 5,
+  HMAC_SHA2_384: 6,
+  HMAC_SHA2_512: 7,
+  AES128_CMAC: 8,
+} as const;
 
 /** Integrity transforms (type 3) that every provider has. NONE goes with AEAD encryption (RFC 5282 8). */
-export const IntegrityTransform = { NONE: 0, HMAC_SHA2_256_128: 12 } as const;
+export const IntegrityTransform = {
+  NONE: 0,
+  HMAC_SHA1_96: 2,
+  HMAC_SHA2_256_128: 12,
+  HMAC_SHA2_384_192: 13,
+  HMAC_SHA2_512_256: 14,
+} as const;
 
-/** Key exchange methods (type 4) that every provider has. */
-export const KeyExchangeMethod = { MODP_2048: 14, ECP_256: 19, CURVE25519: 31 } as const;
+/** Key exchange methods (types 4 and 6 to 12) that every provider has. */
+export const KeyExchangeMethod = {
+  MODP_2048: 14,
+  MODP_3072: 15,
+  MODP_4096: 16,
+  ECP_256: 19,
+  ECP_384: 20,
+  ECP_521: 21,
+  CURVE25519: 31,
+  ML_KEM_512: 35,
+  ML_KEM_768: 36,
+  ML_KEM_1024: 37,
+} as const;
 
 /** Extended sequence numbers (type 5). */
 export const SequenceNumbers = { SHORT: 0, EXTENDED: 1 } as const;
 
 /** What the data path and the key schedule have to know of an encryption transform. Lengths in octets. */
 export interface Encryption {
+  readonly mode: 'null' | 'cbc' | 'ccm' | 'gcm' | 'chacha20-poly1305';
   readonly aead: boolean;
   readonly ivLength: number;
-  /** Octets of KEYMAT after the key that complete the nonce; 0 for CBC. */
+  /** The IV is the sequence number, and not in the packet (RFC 8750). */
+  readonly implicitIv: boolean;
+  /** Octets of KEYMAT after the key that complete the nonce; 0 but for AEAD. */
   readonly saltLength: number;
-  /** The AEAD's ICV; 0 for CBC, whose integrity transform brings one. */
+  /** The AEAD's ICV; otherwise 0: the integrity transform brings one. */
   readonly icvLength: number;
   /** What the text's length must be a multiple of. */
   readonly blockLength: number;
@@ -32,59 +90,99 @@ export interface Encryption {
   readonly keyLengths: readonly number[];
   /** Whether a proposal must carry the Key Length attribute; otherwise it must not (RFC 7296 3.3.5). */
   readonly keyLengthAttribute: boolean;
+  /** MUST NOT protect IKE messages (RFC 7296 5, RFC 8750 6). */
+  readonly espOnly: boolean;
 }
 
-/** An integrity transform. Octets. */
+/** An integrity transform: HMAC, truncated to the ICV. Octets. */
 export interface Integrity {
+  readonly hash: HashName;
   readonly keyLength: number;
   readonly icvLength: number;
 }
 
-/** A pseudorandom function. `outputLength` is also the preferred key length (RFC 7296 2.13). Octets. */
+/** A pseudorandom function: HMAC with a hash, or a MAC of AES-128. Octets. */
 export interface Prf {
+  readonly algorithm: HashName | 'aes-xcbc' | 'aes-cmac';
+  /** Also the preferred key length (RFC 7296 2.13). */
   readonly outputLength: number;
+  /** How much of each nonce is in the key of SKEYSEED's computation (RFC 7296 2.14); absent: all of it. */
+  readonly noncePrefix?: number;
 }
 
 const AES_KEY_LENGTHS = [128, 192, 256];
 
+const UNAUTHENTICATED = { aead: false, implicitIv: false, saltLength: 0, icvLength: 0 } as const;
+
+function aesAead(mode: 'ccm' | 'gcm', icvLength: number): Encryption {
+  return {
+    mode,
+    aead: true,
+    ivLength: 8,
+    implicitIv: false,
+    saltLength: mode === 'ccm' ? 3 : 4,
+    icvLength,
+    blockLength: 1,
+    keyLengths: AES_KEY_LENGTHS,
+    keyLengthAttribute: true,
+    espOnly: false,
+  };
+}
+
+const CHACHA20: Encryption = {
+  ...aesAead('gcm', 16),
+  mode: 'chacha20-poly1305',
+  keyLengths: [256],
+  keyLengthAttribute: false,
+};
+
+const IMPLICIT_IV = { implicitIv: true, espOnly: true } as const;
+
 const ENCRYPTION: Readonly<Record<number, Encryption>> = {
+  [EncryptionTransform.NULL]: {
+    ...UNAUTHENTICATED,
+    mode: 'null',
+    ivLength: 0,
+    blockLength: 1,
+    keyLengths: [0],
+    keyLengthAttribute: false,
+    espOnly: true,
+  },
   [EncryptionTransform.AES_CBC]: {
-    aead: false,
+    ...UNAUTHENTICATED,
+    mode: 'cbc',
     ivLength: 16,
-    saltLength: 0,
-    icvLength: 0,
     blockLength: 16,
     keyLengths: AES_KEY_LENGTHS,
     keyLengthAttribute: true,
+    espOnly: false,
   },
-  [EncryptionTransform.AES_GCM_16]: {
-    aead: true,
-    ivLength: 8,
-    saltLength: 4,
-    icvLength: 16,
-    blockLength: 1,
-    keyLengths: AES_KEY_LENGTHS,
-    keyLengthAttribute: true,
-  },
-  [EncryptionTransform.CHACHA20_POLY1305]: {
-    aead: true,
-    ivLength: 8,
-    saltLength: 4,
-    icvLength: 16,
-    blockLength: 1,
-    keyLengths: [256],
-    keyLengthAttribute: false,
-  },
+  [EncryptionTransform.AES_CCM_8]: aesAead('ccm', 8),
+  [EncryptionTransform.AES_CCM_12]: aesAead('ccm', 12),
+  [EncryptionTransform.AES_CCM_16]: aesAead('ccm', 16),
+  [EncryptionTransform.AES_GCM_8]: aesAead('gcm', 8),
+  [EncryptionTransform.AES_GCM_12]: aesAead('gcm', 12),
+  [EncryptionTransform.AES_GCM_16]: aesAead('gcm', 16),
+  [EncryptionTransform.CHACHA20_POLY1305]: CHACHA20,
+  [EncryptionTransform.AES_CCM_8_IIV]: { ...aesAead('ccm', 8), ...IMPLICIT_IV },
+  [EncryptionTransform.AES_GCM_16_IIV]: { ...aesAead('gcm', 16), ...IMPLICIT_IV },
+  [EncryptionTransform.CHACHA20_POLY1305_IIV]: { ...CHACHA20, ...IMPLICIT_IV },
 };
 
 const INTEGRITY: Readonly<Record<number, Integrity>> = {
-  [IntegrityTransform.HMAC_SHA2_256_128]: { keyLength: 32, icvLength: 16 },
+  [IntegrityTransform.HMAC_SHA1_96]: { hash: 'sha1', keyLength: 20, icvLength: 12 },
+  [IntegrityTransform.HMAC_SHA2_256_128]: { hash: 'sha256', keyLength: 32, icvLength: 16 },
+  [IntegrityTransform.HMAC_SHA2_384_192]: { hash: 'sha384', keyLength: 48, icvLength: 24 },
+  [IntegrityTransform.HMAC_SHA2_512_256]: { hash: 'sha512', keyLength: 64, icvLength: 32 },
 };
 
 const PRF: Readonly<Record<number, Prf>> = {
-  [PrfTransform.HMAC_SHA2_256]: { outputLength: 32 },
-  [PrfTransform.HMAC_SHA2_384]: { outputLength: 48 },
-  [PrfTransform.HMAC_SHA2_512]: { outputLength: 64 },
+  [PrfTransform.HMAC_SHA1]: { algorithm: 'sha1', outputLength: 20 },
+  [PrfTransform.AES128_XCBC]: { algorithm: 'aes-xcbc', outputLength: 16, noncePrefix: 8 },
+  [PrfTransform.HMAC_SHA2_256]: { algorithm: 'sha256', outputLength: 32 },
+  [PrfTransform.HMAC_SHA2_384]: { algorithm: 'sha384', outputLength: 48 },
+  [PrfTransform.HMAC_SHA2_512]: { algorithm: 'sha512', outputLength: 64 },
+  [PrfTransform.AES128_CMAC]: { algorithm: 'aes-cmac', outputLength: 16, noncePrefix: 8 },
 };
 
 /** The encryption transform `id`. @throws UnsupportedAlgorithm */
@@ -130,8 +228,9 @@ export function protectionKeyLengths(suite: ProtectionSuite): ProtectionKeyLengt
   };
 }
 
-/** What a suite adds to a message. Octets. @throws UnsupportedAlgorithm as `protectionKeyLengths` */
+/** What a suite adds to a message. Octets. */
 export interface ProtectionLayout {
+  /** What the message carries of the IV: nothing of an implicit one (RFC 8750). */
   readonly ivLength: number;
   readonly icvLength: number;
   readonly blockLength: number;
@@ -139,8 +238,12 @@ export interface ProtectionLayout {
 
 /** @throws UnsupportedAlgorithm */
 export function protectionLayout(suite: ProtectionSuite): ProtectionLayout {
-  const { ivLength, icvLength, blockLength, aead } = encryptionOf(suite.encryption);
-  return { ivLength, icvLength: aead ? icvLength : integrityOf(suite.integrity).icvLength, blockLength };
+  const { ivLength, implicitIv, icvLength, blockLength, aead } = encryptionOf(suite.encryption);
+  return {
+    ivLength: implicitIv ? 0 : ivLength,
+    icvLength: aead ? icvLength : integrityOf(suite.integrity).icvLength,
+    blockLength,
+  };
 }
 
 /**

@@ -1,5 +1,5 @@
 import type { CryptoProvider, Protector } from '../crypto/provider.ts';
-import { encryptionOf } from '../crypto/transforms.ts';
+import { encryptionOf, protectionLayout } from '../crypto/transforms.ts';
 import type { Packet } from '../link/packet.ts';
 import type { SaParameters } from '../link/sa-store.ts';
 import { ESP_HEADER, ESP_TRAILER, espAlignment } from './overhead.ts';
@@ -73,11 +73,11 @@ export class OutboundSa {
     for (let i = 1; i <= padding; i++) buffer[packet.end + i - 1] = i;
     buffer[textEnd - 2] = padding;
     buffer[textEnd - 1] = nextHeader;
-    if (aead) {
+    if (aead && ivLength > 0) {
       // RFC 4106 3.1, RFC 7634 2: a counter; the sequence number is one that never repeats.
       writeU32(buffer, ivStart, Math.floor(sequence / 2 ** 32));
       writeU32(buffer, ivStart + 4, sequence);
-    } else {
+    } else if (ivLength > 0) {
       // RFC 3602 3: unpredictable.
       buffer.set(this.#provider.random(ivLength), ivStart);
     }
@@ -170,6 +170,7 @@ function move(packet: Packet, start: number, end: number, result: OpenResult): O
 /** The protector of an SA, and what it authenticates ahead of and behind the packet's own octets. */
 class Transform {
   readonly spi: number;
+  /** Of the IV in the packet. */
   readonly ivLength: number;
   readonly icvLength: number;
   readonly alignment: number;
@@ -180,25 +181,30 @@ class Transform {
   readonly #aad: Uint8Array;
   /** With ESN and HMAC: the high half (RFC 4303 2.2.1). */
   readonly #suffix: Uint8Array | undefined;
+  /** All 64 bits of the sequence number, if they are the IV (RFC 8750 4). */
+  readonly #implicitIv: Uint8Array | undefined;
 
   constructor(provider: CryptoProvider, { spi, suite, keys }: EspParameters) {
+    const { aead, implicitIv } = encryptionOf(suite.encryption);
+    const { ivLength, icvLength, blockLength } = protectionLayout(suite);
     this.#protector = provider.protector(suite, keys);
     this.spi = spi;
-    this.ivLength = this.#protector.ivLength;
-    this.icvLength = this.#protector.icvLength;
-    this.alignment = espAlignment(this.#protector.blockLength);
-    this.aead = encryptionOf(suite.encryption).aead;
+    this.ivLength = ivLength;
+    this.icvLength = icvLength;
+    this.alignment = espAlignment(blockLength);
+    this.aead = aead;
     this.#extended = suite.esn;
-    this.#aad = new Uint8Array(suite.esn && this.aead ? 12 : 8);
-    this.#suffix = suite.esn && !this.aead ? new Uint8Array(4) : undefined;
+    this.#aad = new Uint8Array(suite.esn && aead ? 12 : 8);
+    this.#suffix = suite.esn && !aead ? new Uint8Array(4) : undefined;
+    this.#implicitIv = implicitIv ? new Uint8Array(8) : undefined;
     writeU32(this.#aad, 0, spi);
   }
 
   seal(buffer: Uint8Array, sequence: number, iv: number, text: number, icv: number, end: number): void {
-    this.#authenticate(sequence);
+    this.#number(sequence);
     this.#protector.seal(
       this.#aad,
-      buffer.subarray(iv, text),
+      this.#implicitIv ?? buffer.subarray(iv, text),
       buffer.subarray(text, icv),
       buffer.subarray(icv, end),
       this.#suffix,
@@ -206,10 +212,10 @@ class Transform {
   }
 
   open(buffer: Uint8Array, sequence: number, iv: number, text: number, icv: number, end: number): boolean {
-    this.#authenticate(sequence);
+    this.#number(sequence);
     return this.#protector.open(
       this.#aad,
-      buffer.subarray(iv, text),
+      this.#implicitIv ?? buffer.subarray(iv, text),
       buffer.subarray(text, icv),
       buffer.subarray(icv, end),
       this.#suffix,
@@ -220,8 +226,12 @@ class Transform {
     this.#protector.destroy();
   }
 
-  #authenticate(sequence: number): void {
+  #number(sequence: number): void {
     writeU32(this.#aad, this.#aad.length - 4, sequence);
+    if (this.#implicitIv !== undefined) {
+      writeU32(this.#implicitIv, 0, Math.floor(sequence / 2 ** 32));
+      writeU32(this.#implicitIv, 4, sequence);
+    }
     if (!this.#extended) return;
     const high = Math.floor(sequence / 2 ** 32);
     if (this.#suffix === undefined) writeU32(this.#aad, 4, high);

@@ -1,3 +1,4 @@
+import { InvalidKeyExchange } from '../crypto/provider.ts';
 import { prfOf, TransformType } from '../crypto/transforms.ts';
 import type { Proposal } from './config.ts';
 import { NotifyType } from './constants.ts';
@@ -18,6 +19,19 @@ export function checkedNonce(payloads: readonly Payload[], prf: number): Uint8Ar
     );
   }
   return data.slice();
+}
+
+/**
+ * What `agree` makes of the peer's value; RFC 6989 2.5: one that fails its tests is a malformed message.
+ * @throws ProtocolError INVALID_SYNTAX instead of InvalidKeyExchange
+ */
+export function checkedAgreement<T>(agree: () => T): T {
+  try {
+    return agree();
+  } catch (error) {
+    if (!(error instanceof InvalidKeyExchange)) throw error;
+    throw new ProtocolError(NotifyType.INVALID_SYNTAX, error.message);
+  }
 }
 
 /** The key exchange methods of the proposals, in order. */

@@ -21,14 +21,16 @@ export interface IkeKeys {
   destroy(): void;
 }
 
-/** SKEYSEED = prf(Ni | Nr, g^ir) (RFC 7296 2.14). */
+/** SKEYSEED = prf(Ni | Nr, g^ir); the PRFs of AES-128 take the first 64 bits of each nonce (RFC 7296 2.14). */
 export function initialSkeyseed(
   crypto: CryptoProvider,
   prf: number,
   { nonceI, nonceR }: Pick<KeyInputs, 'nonceI' | 'nonceR'>,
   sharedSecret: Uint8Array,
 ): Uint8Array {
-  return crypto.prf(prf, concat(nonceI, nonceR), sharedSecret);
+  const { noncePrefix } = prfOf(prf);
+  const key = concat(nonceI.subarray(0, noncePrefix), nonceR.subarray(0, noncePrefix));
+  return crypto.prf(prf, key, sharedSecret);
 }
 
 /** SKEYSEED = prf(SK_d (old), g^ir (new) | Ni | Nr), with the PRF of the old IKE SA (RFC 7296 2.18). */

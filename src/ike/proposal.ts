@@ -81,12 +81,13 @@ function chooseTransforms(
   const { mandatory, optional } = TRANSFORM_TYPES[protocol];
   // RFC 7296 3.3.6: an unknown transform type spoils the proposal, an unknown transform is only not chosen.
   if (offered.some(({ type }) => !mandatory.includes(type) && !optional.includes(type))) return undefined;
+  const possible = protocol === ProtocolId.IKE ? ours.filter(isForIke) : ours;
   const chosen: Transform[] = [];
   for (const type of [...mandatory, ...optional]) {
     const theirs = offered.filter((transform) => transform.type === type);
     // A mandatory transform cannot be NONE. RFC 5282 8: integrity NONE and no integrity transform are the same.
     const canBeNone = optional.includes(type);
-    const wanted = ofType(ours, type, canBeNone).find(
+    const wanted = ofType(possible, type, canBeNone).find(
       ({ id, keyLength }) =>
         (id === NONE && canBeNone && theirs.length === 0) ||
         theirs.some((t) => t.id === id && t.keyLength === keyLength && !t.unsupported),
@@ -96,6 +97,11 @@ function chooseTransforms(
     if (theirs.length > 0) chosen.push(wanted);
   }
   return chosen.sort((a, b) => a.type - b.type);
+}
+
+/** RFC 7296 5, RFC 8750 6. */
+function isForIke({ type, id }: Transform): boolean {
+  return type !== TransformType.ENCR || !encryptionOf(id).espOnly;
 }
 
 function ofType(transforms: readonly Transform[], type: number, canBeNone: boolean): readonly Transform[] {

@@ -24,6 +24,20 @@ describe.each(PROVIDERS)('%s: prf and hash', (_, provide) => {
     expect(prf(PrfTransform.HMAC_SHA2_512)).toBe(sha512);
   });
 
+  const aes = vectors<{
+    source: string;
+    name: string;
+    prf: number;
+    key: string;
+    data: string;
+    output: string;
+  }>('crypto-aes-prf');
+
+  it.each(aes.cases)('$source: $name', ({ prf, key, data, output }) => {
+    const octets = fromHex(data);
+    expect(hex(provider.prf(prf, fromHex(key), octets.subarray(0, 3), octets.subarray(3)))).toBe(output);
+  });
+
   it('takes an empty key', () => {
     const empty = provider.prf(PrfTransform.HMAC_SHA2_256, new Uint8Array(0));
     expect(hex(empty)).toBe('b613679a0814d9ec772f95d778c35fc5ff1697c493715653c6c712144292c5ad');
@@ -39,7 +53,7 @@ describe.each(PROVIDERS)('%s: prf and hash', (_, provide) => {
   });
 
   it('refuses other pseudorandom functions', () => {
-    expect(() => provider.prf(2, new Uint8Array(1))).toThrow(UnsupportedAlgorithm);
+    expect(() => provider.prf(1, new Uint8Array(1))).toThrow(UnsupportedAlgorithm);
   });
 
   it('draws random octets that are not views of a pool, and from the given source', () => {

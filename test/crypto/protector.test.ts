@@ -18,6 +18,19 @@ const SUITES: readonly ProtectionSuite[] = [
   { encryption: 20, keyLength: 192, integrity: 0 },
   { encryption: 20, keyLength: 256, integrity: 0 },
   CHACHA,
+  { encryption: 12, keyLength: 256, integrity: 2 },
+  { encryption: 12, keyLength: 256, integrity: 13 },
+  { encryption: 12, keyLength: 256, integrity: 14 },
+  { encryption: 11, keyLength: 0, integrity: 2 },
+  { encryption: 11, keyLength: 0, integrity: 12 },
+  { encryption: 14, keyLength: 128, integrity: 0 },
+  { encryption: 15, keyLength: 192, integrity: 0 },
+  { encryption: 16, keyLength: 256, integrity: 0 },
+  { encryption: 18, keyLength: 128, integrity: 0 },
+  { encryption: 19, keyLength: 256, integrity: 0 },
+  { encryption: 29, keyLength: 256, integrity: 0 },
+  { encryption: 30, keyLength: 128, integrity: 0 },
+  { encryption: 31, keyLength: 256, integrity: 0 },
 ];
 
 function keysFor(suite: ProtectionSuite, seed: number) {
@@ -90,16 +103,70 @@ describe.each(PROVIDERS)('%s: protector vectors', (_, provide) => {
     expect(hex(text)).toBe(ciphertext);
   });
 
-  const hmac = vectors<{ name: string; key: string; data: string; icv: string }>('crypto-hmac-sha2-256-128');
-  it.each(hmac.cases)(`${hmac.source}: $name`, ({ key, data, icv }) => {
-    const integrity = fromHex(key);
+  const hmac = vectors<{
+    source: string;
+    name: string;
+    integrity: number;
+    key: string;
+    data: string;
+    icv: string;
+  }>('crypto-hmac-icv');
+  it.each(hmac.cases)('$source: $name (rule 89)', ({ integrity, key, data, icv }) => {
     const octets = fromHex(data);
-    expect(hex(provider.prf(5, integrity, octets)).slice(0, 32)).toBe(icv);
-    if (octets.length < 16) return;
-    // The IV has the first 16 octets, the suffix the rest.
-    const protector = provider.protector(SUITES[0], { encryption: new Uint8Array(16), integrity });
-    const opened = protector.open(NONE, octets.subarray(0, 16), NONE, fromHex(icv), octets.subarray(16));
-    expect(opened).toBe(true);
+    const suite = { encryption: 11, keyLength: 0, integrity };
+    const protector = provider.protector(suite, { encryption: NONE, integrity: fromHex(key) });
+    const tag = new Uint8Array(protector.icvLength);
+    protector.seal(octets.subarray(0, 3), NONE, octets.slice(3, 6), tag, octets.subarray(6));
+    expect(hex(tag)).toBe(icv);
+    // A longer or shorter part of the same HMAC is not the ICV.
+    for (const length of [0, 4, icv.length / 2 - 1]) {
+      const part = fromHex(icv).subarray(0, length);
+      expect(protector.open(octets.subarray(0, 3), NONE, octets.slice(3, 6), part, octets.subarray(6))).toBe(
+        false,
+      );
+    }
+  });
+});
+
+describe('truncated ICVs of AES-GCM and AES-CCM (rule 89)', () => {
+  it.each([
+    ['AES_GCM_8', 18, 8],
+    ['AES_GCM_12', 19, 12],
+    ['AES_CCM_8', 14, 8],
+    ['AES_CCM_12', 15, 12],
+  ])('%s has that many octets, and takes no fewer', (_, encryption, icvLength) => {
+    const suite = { encryption, keyLength: 128, integrity: 0 };
+    for (const [, provide] of PROVIDERS) {
+      const protector = provide().protector(suite, keysFor(suite, 8));
+      expect(protector.icvLength).toBe(icvLength);
+      const packet = layOut(protector, 8, 40, 8);
+      protector.seal(packet.aad, packet.iv, packet.text, packet.icv);
+      for (const length of [0, 4, icvLength - 1]) {
+        expect(protector.open(packet.aad, packet.iv, packet.text, packet.icv.subarray(0, length))).toBe(
+          false,
+        );
+      }
+      expect(protector.open(packet.aad, packet.iv, packet.text, packet.icv)).toBe(true);
+    }
+  });
+
+  it('AES-GCM: is the beginning of the ICV of 16 octets', () => {
+    const seal = (encryption: number) => {
+      const suite = { encryption, keyLength: 256, integrity: 0 };
+      const packet = layOut(
+        nodeProvider().protector({ ...suite, encryption: 20 }, keysFor(suite, 1)),
+        8,
+        40,
+        2,
+      );
+      const protector = nodeProvider().protector(suite, keysFor(suite, 1));
+      const icv = packet.icv.subarray(0, protector.icvLength);
+      protector.seal(packet.aad, packet.iv, packet.text, icv);
+      return hex(packet.text) + hex(icv);
+    };
+    const whole = seal(20);
+    expect(seal(18)).toBe(whole.slice(0, -16));
+    expect(seal(19)).toBe(whole.slice(0, -8));
   });
 });
 
@@ -126,7 +193,9 @@ describe.each(SUITES)('cipher $encryption with $keyLength bits, integrity $integ
       opener.seal(reference.aad, reference.iv, reference.text, reference.icv, suffix);
       expect(hex(packet.buffer)).toBe(hex(reference.buffer));
       expect(opener.open(packet.aad, packet.iv, packet.text, packet.icv, suffix)).toBe(true);
-      packet.icv.set(before.subarray(packet.icv.byteOffset - packet.buffer.byteOffset).subarray(0, 16));
+      packet.icv.set(
+        before.subarray(packet.icv.byteOffset - packet.buffer.byteOffset).subarray(0, packet.icv.length),
+      );
       expect(hex(packet.buffer)).toBe(hex(before));
     }
   });
@@ -140,7 +209,7 @@ describe.each(SUITES)('cipher $encryption with $keyLength bits, integrity $integ
       const packet = { ...layOut(protector, 8, 64, 3), suffix };
       protector.seal(packet.aad, packet.iv, packet.text, packet.icv, suffix);
       const octets = packet[region];
-      if (octets === undefined) continue;
+      if (octets === undefined || octets.length === 0) continue;
       octets[octets.length - 1] ^= 0x80;
       expect(protector.open(packet.aad, packet.iv, packet.text, packet.icv, suffix)).toBe(false);
     }
@@ -181,9 +250,9 @@ describe.each(SUITES)('cipher $encryption with $keyLength bits, integrity $integ
   it.each(PROVIDERS)('%s refuses keys of another length', (_, provide) => {
     const { encryption, integrity } = keysFor(suite, 1);
     const provider = provide();
-    expect(() => provider.protector(suite, { encryption: encryption.subarray(1), integrity })).toThrow(
-      RangeError,
-    );
+    expect(() =>
+      provider.protector(suite, { encryption: new Uint8Array(encryption.length + 1), integrity }),
+    ).toThrow(RangeError);
     expect(() => provider.protector(suite, { encryption, integrity: new Uint8Array(5) })).toThrow(RangeError);
   });
 });

@@ -23,7 +23,7 @@ import { vectors } from './providers.ts';
 const provider = defaultProvider();
 
 describe('transforms', () => {
-  it('gives the KEYMAT lengths of RFC 4106 8.1, RFC 7634 2 and RFC 4868 2.6', () => {
+  it('gives the KEYMAT lengths of RFC 4106 8.1, RFC 4309 7.1, RFC 7634 2 and RFC 4868 2.6 (rule 88)', () => {
     const gcm = EncryptionTransform.AES_GCM_16;
     expect(protectionKeyLengths({ encryption: gcm, keyLength: 128, integrity: 0 })).toEqual({
       encryption: 20,
@@ -40,26 +40,44 @@ describe('transforms', () => {
     expect(protectionKeyLengths(cbc)).toEqual({ encryption: 24, integrity: 32 });
     expect(protectionLayout(cbc)).toEqual({ ivLength: 16, icvLength: 16, blockLength: 16 });
     expect(protectionLayout(chacha)).toEqual({ ivLength: 8, icvLength: 16, blockLength: 1 });
+    expect(protectionKeyLengths({ encryption: 16, keyLength: 128, integrity: 0 }).encryption).toBe(19);
+    expect(protectionKeyLengths({ encryption: 11, keyLength: 0, integrity: 14 })).toEqual({
+      encryption: 0,
+      integrity: 64,
+    });
   });
 
-  it('says which ciphers carry the Key Length attribute', () => {
+  it('has nothing of an implicit IV in the message, and the same keys (RFC 8750)', () => {
+    for (const [implicit, explicit] of [
+      [29, 14],
+      [30, 20],
+      [31, 28],
+    ]) {
+      const [a, b] = [implicit, explicit].map((encryption) => ({ encryption, keyLength: 256, integrity: 0 }));
+      expect(protectionLayout(a)).toEqual({ ...protectionLayout(b), ivLength: 0 });
+      expect(protectionKeyLengths(a)).toEqual(protectionKeyLengths(b));
+      expect(encryptionOf(implicit).keyLengthAttribute).toBe(encryptionOf(explicit).keyLengthAttribute);
+    }
+  });
+
+  it('says which ciphers carry the Key Length attribute (rule 46)', () => {
     expect(encryptionOf(EncryptionTransform.AES_CBC).keyLengthAttribute).toBe(true);
     expect(encryptionOf(EncryptionTransform.AES_GCM_16).keyLengthAttribute).toBe(true);
     expect(encryptionOf(EncryptionTransform.CHACHA20_POLY1305).keyLengthAttribute).toBe(false);
   });
 
   it.each([
-    ['an unknown cipher', { encryption: 11, keyLength: 128, integrity: 12 }],
+    ['an unknown cipher', { encryption: 13, keyLength: 128, integrity: 12 }],
     ['a wrong key length', { encryption: 20, keyLength: 64, integrity: 0 }],
     ['AEAD with an integrity transform', { encryption: 20, keyLength: 128, integrity: 12 }],
     ['CBC without one', { encryption: 12, keyLength: 128, integrity: 0 }],
-    ['CBC with an unknown one', { encryption: 12, keyLength: 128, integrity: 2 }],
+    ['CBC with an unknown one', { encryption: 12, keyLength: 128, integrity: 1 }],
   ])('refuses %s', (_, suite) => {
     expect(() => protectionKeyLengths(suite)).toThrow(UnsupportedAlgorithm);
   });
 
   it('refuses unknown transforms by their number', () => {
-    expect(() => prfOf(2)).toThrow('pseudorandom function transform 2');
+    expect(() => prfOf(1)).toThrow('pseudorandom function transform 1');
     expect(() => integrityOf(0)).toThrow(UnsupportedAlgorithm);
     expect(() => encryptionOf(0)).toThrow(UnsupportedAlgorithm);
   });
@@ -87,7 +105,7 @@ describe('prf+', () => {
     );
   });
 
-  it('ends after 255 blocks', () => {
+  it('ends after 255 blocks (rule 23)', () => {
     const key = new Uint8Array(32);
     expect(prfPlus(provider, PrfTransform.HMAC_SHA2_256, key, key, 255 * 32)).toHaveLength(255 * 32);
     expect(() => prfPlus(provider, PrfTransform.HMAC_SHA2_256, key, key, 255 * 32 + 1)).toThrow(RangeError);

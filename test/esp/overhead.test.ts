@@ -5,6 +5,7 @@ import type { Family } from '../../src/wire/address.ts';
 
 const GCM: EspSuite = { encryption: 20, keyLength: 256, integrity: 0, esn: true };
 const CHACHA: EspSuite = { encryption: 28, keyLength: 256, integrity: 0, esn: false };
+const IMPLICIT: EspSuite = { encryption: 30, keyLength: 256, integrity: 0, esn: true };
 const CBC: EspSuite = { encryption: 12, keyLength: 128, integrity: 12, esn: false };
 
 /** MTUs inside one, two and three tunnels, only the outermost in UDP. */
@@ -20,6 +21,7 @@ describe('overhead', () => {
     expect(nested(CHACHA, 4, false)).toEqual([1446, 1390, 1334]);
     expect(nested(GCM, 4, true)).toEqual([1438, 1382, 1326]);
     expect(nested(GCM, 6, false)).toEqual([1426, 1350, 1274]);
+    expect(nested(IMPLICIT, 4, false)).toEqual([1454, 1406, 1358]);
     expect(nested(CBC, 4, false)).toEqual([1438, 1374, 1310]);
   });
 
@@ -31,7 +33,7 @@ describe('overhead', () => {
     expect(espOverhead(CBC, 15)).toBe(8 + 16 + 17 + 16);
   });
 
-  it.each([GCM, CHACHA, CBC])('fits, and an octet more does not: cipher $encryption', (suite) => {
+  it.each([GCM, CHACHA, IMPLICIT, CBC])('fits, and an octet more does not: cipher $encryption', (suite) => {
     for (const family of [4, 6] as const) {
       for (let mtu = 576; mtu < 640; mtu++) {
         const inner = maxInnerPacket(mtu, suite, { family, encapsulated: true });

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { nobleProvider } from '../../src/crypto/noble.ts';
 import { nodeProvider } from '../../src/crypto/node.ts';
 import { UnsupportedAlgorithm } from '../../src/crypto/provider.ts';
-import { protectionKeyLengths } from '../../src/crypto/transforms.ts';
+import { encryptionOf, protectionKeyLengths, protectionLayout } from '../../src/crypto/transforms.ts';
 import { espOverhead } from '../../src/esp/overhead.ts';
 import { type EspParameters, InboundSa, NextHeader, OutboundSa } from '../../src/esp/sa.ts';
 import { allocatePacket, HEADROOM, packetBytes, packetFrom } from '../../src/link/packet.ts';
@@ -21,6 +21,12 @@ const SUITES: readonly EspSuite[] = [false, true].flatMap((esn) => [
   { encryption: 28, keyLength: 256, integrity: 0, esn },
   { encryption: 12, keyLength: 128, integrity: 12, esn },
   { encryption: 12, keyLength: 256, integrity: 12, esn },
+  { encryption: 12, keyLength: 128, integrity: 14, esn },
+  { encryption: 11, keyLength: 0, integrity: 12, esn },
+  { encryption: 14, keyLength: 128, integrity: 0, esn },
+  { encryption: 29, keyLength: 128, integrity: 0, esn },
+  { encryption: 30, keyLength: 256, integrity: 0, esn },
+  { encryption: 31, keyLength: 256, integrity: 0, esn },
 ]);
 
 function parametersOf(suite: EspSuite, seed = 1, spi = 0xc0ffee01): EspParameters {
@@ -134,6 +140,7 @@ describe.each(SUITES)('cipher $encryption with $keyLength bits, ESN $esn', (suit
     expect(outbound.sequence).toBe(16);
   });
 
+  const { ivLength } = protectionLayout(suite);
   const sa = () => new OutboundSa(nodeProvider(), parameters);
   const sealed = (inner = innerPacket(50), nextHeader: number = NextHeader.IPV4) => {
     const packet = packetFrom(inner);
@@ -149,9 +156,9 @@ describe.each(SUITES)('cipher $encryption with $keyLength bits, ESN $esn', (suit
       outbound.seal(packet, NextHeader.IPV4);
       const bytes = packetBytes(packet);
       expect(hex(bytes.subarray(0, 8))).toBe(`c0ffee01${sequence.toString(16).padStart(8, '0')}`);
-      ivs.add(hex(bytes.subarray(8, suite.integrity === 0 ? 16 : 24)));
+      ivs.add(hex(bytes.subarray(8, 8 + ivLength)));
     }
-    expect(ivs.size).toBe(5);
+    expect(ivs.size).toBe(ivLength === 0 ? 1 : 5);
   });
 
   it('refuses a change of any octet, then takes the packet itself, once (rule 87)', () => {
@@ -192,7 +199,7 @@ describe.each(SUITES)('cipher $encryption with $keyLength bits, ESN $esn', (suit
     expect(outbound.sequence).toBe(suite.esn ? 2 ** 32 + 2 : 2 ** 32 - 1);
   });
 
-  it('authenticates the half that is not sent', () => {
+  it('authenticates the half that is not sent (rule 84)', () => {
     const packet = packetFrom(innerPacket(40));
     new OutboundSa(nodeProvider(), parameters, suite.esn ? 2 ** 32 : 0).seal(packet, NextHeader.IPV4);
     const inbound = new InboundSa(nodeProvider(), parameters);
@@ -213,14 +220,17 @@ describe.each(SUITES)('cipher $encryption with $keyLength bits, ESN $esn', (suit
   it('drops a padding that is not 1, 2, 3, ... or longer than the text (rule 85)', () => {
     const provider = nodeProvider();
     const seal = (text: Uint8Array) => {
-      const iv = new Uint8Array(suite.integrity === 0 ? 8 : 16);
+      const protector = provider.protector(suite, parameters.keys);
+      const iv = new Uint8Array(protector.ivLength);
+      // An implicit IV is the sequence number; any other may be zero here.
+      if (ivLength < iv.length) iv[7] = 1;
       const aad = fromHex(
         suite.esn && suite.integrity === 0 ? 'c0ffee010000000000000001' : 'c0ffee0100000001',
       );
       const suffix = suite.esn && suite.integrity !== 0 ? new Uint8Array(4) : undefined;
-      const icv = new Uint8Array(16);
-      provider.protector(suite, parameters.keys).seal(aad, iv, text, icv, suffix);
-      return packetFrom(concat(fromHex('c0ffee0100000001'), iv, text, icv));
+      const icv = new Uint8Array(protector.icvLength);
+      protector.seal(aad, iv, text, icv, suffix);
+      return packetFrom(concat(fromHex('c0ffee0100000001'), iv.subarray(0, ivLength), text, icv));
     };
     const open = (padding: string) => {
       const text = concat(
@@ -261,9 +271,34 @@ function failure(result: ReturnType<InboundSa['open']>): string {
   return result.ok ? 'opened' : result.reason;
 }
 
+describe('implicit IVs (RFC 8750)', () => {
+  const explicitOf: Readonly<Record<number, number>> = { 29: 14, 30: 20, 31: 28 };
+  const implicit = SUITES.filter(({ encryption }) => encryptionOf(encryption).implicitIv);
+
+  it.each(implicit)(
+    'transform $encryption, ESN $esn: the packet is that of its cipher without the IV (rule 88)',
+    (suite) => {
+      // Our own explicit IV is the sequence number as well, of 64 bits whether extended or not.
+      for (const before of [0, 0x89abcdef, ...(suite.esn ? [2 ** 32 + 5] : [])]) {
+        const seal = (encryption: number) => {
+          const packet = packetFrom(innerPacket(40));
+          const parameters = parametersOf({ ...suite, encryption });
+          new OutboundSa(nodeProvider(), parameters, before).seal(packet, NextHeader.IPV4);
+          return hex(packetBytes(packet));
+        };
+        const whole = seal(explicitOf[suite.encryption]);
+        const sequence = (before + 1).toString(16).padStart(16, '0');
+        expect(whole.slice(8, 32)).toBe(sequence.slice(8) + sequence);
+        expect(seal(suite.encryption)).toBe(whole.slice(0, 16) + whole.slice(32));
+      }
+    },
+  );
+});
+
 describe('ESP', () => {
   it('nests three layers in place, and gives the original back', () => {
-    const layers = [SUITES[0], SUITES[7], SUITES[3]].map((suite, i) => parametersOf(suite, 10 + i, 256 + i));
+    const chacha = { encryption: 28, keyLength: 256, integrity: 0, esn: true };
+    const layers = [SUITES[0], chacha, SUITES[3]].map((suite, i) => parametersOf(suite, 10 + i, 256 + i));
     const inner = innerPacket(1310);
     const packet = packetFrom(inner);
     const lengths: number[] = [];

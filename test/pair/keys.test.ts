@@ -52,6 +52,11 @@ describe('the keys and AUTH payloads of a pair', () => {
           },
         };
       },
+      answerKeyExchange: (method, value) => {
+        const answer = crypto.provider.answerKeyExchange(method, value);
+        secrets.push(answer.sharedSecret.slice());
+        return answer;
+      },
     };
     const relay = sharedKey('secret of the relay');
     const pair = new Pair({

@@ -18,7 +18,8 @@ export function expectEqualSas(pair: Pair, responder: End = pair.responder): voi
     expect(inbound).toBeDefined();
     expect(outbound!.keys).toEqual(inbound!.keys);
     expect(outbound!.suite).toEqual(inbound!.suite);
-    expect(inbound!.keys.encryption.some((octet) => octet !== 0)).toBe(true);
+    const { encryption, integrity } = inbound!.keys;
+    expect([...encryption, ...integrity].some((octet) => octet !== 0)).toBe(true);
   }
   expect(there[0][0]!.keys).not.toEqual(there[1][0]!.keys);
   const same = (a: typeof child.tunnel.local, b: typeof child.tunnel.local) =>

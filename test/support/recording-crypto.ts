@@ -16,6 +16,7 @@ export class RecordingCrypto {
       prf: (id, key, ...parts) => inner.prf(id, key, ...parts),
       hash: (id, ...parts) => inner.hash(id, ...parts),
       keyExchange: (method) => inner.keyExchange(method),
+      answerKeyExchange: (method, value) => inner.answerKeyExchange(method, value),
       protector: (suite, keys) => {
         const copy = { encryption: keys.encryption.slice(), integrity: keys.integrity.slice() };
         this.#protectors.push(inner.protector(suite, copy));

@@ -397,12 +397,8 @@ function answerKeyExchange(
   method: number,
   peerValue: Uint8Array,
 ): { readonly method: number; readonly publicValue: Uint8Array; readonly secret: Uint8Array } {
-  const keyExchange = sa.crypto.keyExchange(method);
-  try {
-    return { method, publicValue: keyExchange.publicValue, secret: keyExchange.agree(peerValue) };
-  } finally {
-    keyExchange.destroy();
-  }
+  const { publicValue, sharedSecret } = sa.crypto.answerKeyExchange(method, peerValue);
+  return { method, publicValue, secret: sharedSecret };
 }
 
 function selectorPayloads({ tsI, tsR }: SelectorPair): Payload[] {

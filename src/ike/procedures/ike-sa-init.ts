@@ -1,11 +1,18 @@
-import { InvalidKeyExchange, type KeyExchange } from '../../crypto/provider.ts';
+import type { KeyExchange } from '../../crypto/provider.ts';
 import { zero } from '../../crypto/transforms.ts';
 import { equalBytes } from '../../wire/bytes.ts';
 import { certReqPayload } from '../certificate-auth.ts';
 import type { InitiatorConfig, ResponderConfig } from '../config.ts';
 import { ExchangeType, NotifyType } from '../constants.ts';
 import { IkeError, ProtocolError, RefusedError } from '../errors.ts';
-import { checkedNonce, decodeMethod, encodeMethod, NONCE_LENGTH, offeredMethods } from '../key-agreement.ts';
+import {
+  checkedAgreement,
+  checkedNonce,
+  decodeMethod,
+  encodeMethod,
+  NONCE_LENGTH,
+  offeredMethods,
+} from '../key-agreement.ts';
 import { deriveIkeKeys, initialSkeyseed } from '../key-schedule.ts';
 import { encodePlain } from '../message.ts';
 import { hasNatDetection, natDetectionNotifies, passedNat, traversalOrigin } from '../nat-detection.ts';
@@ -108,8 +115,7 @@ function judge(
     return 'accepted';
   } catch (error) {
     if (error instanceof IkeError) return error;
-    if (!(error instanceof InvalidKeyExchange)) throw error;
-    return new ProtocolError(NotifyType.INVALID_SYNTAX, error.message);
+    throw error;
   }
 }
 
@@ -143,7 +149,7 @@ function takeGroup(
   return 'again';
 }
 
-/** @throws ProtocolError, InvalidKeyExchange if it does not answer our request */
+/** @throws ProtocolError if it does not answer our request */
 function accept(
   sa: SaContext,
   config: InitiatorConfig,
@@ -161,15 +167,19 @@ function accept(
   if (header.spiR.every((octet) => octet === 0)) throw syntax('the peer accepted without an SPI');
   const nonceR = checkedNonce(payloads, suite.prf);
   const spis = { spiI: header.spiI, spiR: header.spiR };
-  sa.negotiated = negotiate(sa, keyExchange, ke.data, {
-    ...spis,
-    nonceI: nonce,
-    nonceR,
-    suite,
-    firstMessages: { request, response: bytes },
-    peerHashes: peerHashes(payloads),
-    fragmentation: config.fragmentation === true && offersFragmentation(payloads),
-  });
+  sa.negotiated = negotiate(
+    sa,
+    checkedAgreement(() => keyExchange.agree(ke.data)),
+    {
+      ...spis,
+      nonceI: nonce,
+      nonceR,
+      suite,
+      firstMessages: { request, response: bytes },
+      peerHashes: peerHashes(payloads),
+      fragmentation: config.fragmentation === true && offersFragmentation(payloads),
+    },
+  );
   if (config.natDetection && !sa.origin.encapsulated && hasNatDetection(payloads)) {
     if (passedNat(sa.crypto, spis, payloads, sa.origin)) sa.origin = traversalOrigin(sa.origin);
   }
@@ -206,36 +216,31 @@ export function answerIkeSaInit(sa: SaContext, config: ResponderConfig, request:
   const spis = { spiI: header.spiI, spiR: sa.localSpi };
   const hashes = peerHashes(payloads);
   const fragmentation = offersFragmentation(payloads);
-  const keyExchange = sa.crypto.keyExchange(suite.keyExchange);
-  try {
-    const response = encodePlain(headerFields(sa, spis, ExchangeType.IKE_SA_INIT, 0, true), [
-      { kind: 'SA', proposals: [{ ...chosen, protocol: ProtocolId.IKE, spi: NO_SPI }] },
-      { kind: 'KE', method: suite.keyExchange, data: keyExchange.publicValue },
-      { kind: 'NONCE', data: nonceR },
-      ...(config.certificateAuthorities === undefined
-        ? []
-        : [certReqPayload(sa.crypto, config.certificateAuthorities)]),
-      ...(hashes === undefined ? [] : [hashAlgorithmsNotify()]),
-      ...(hasNatDetection(payloads) ? natDetectionNotifies(sa.crypto, spis, sa.origin) : []),
-      ...(fragmentation ? [notify(NotifyType.IKEV2_FRAGMENTATION_SUPPORTED)] : []),
-    ]);
-    sa.negotiated = negotiate(sa, keyExchange, ke.data, {
-      ...spis,
-      nonceI,
-      nonceR,
-      suite,
-      firstMessages: { request: request.bytes, response },
-      peerHashes: hashes,
-      fragmentation,
-    });
-    return { response };
-  } catch (error) {
-    // RFC 6989 2.5: a value that fails its tests ends it; nobody has proved anything, so there is no answer.
-    if (error instanceof InvalidKeyExchange) throw syntax(error.message);
-    throw error;
-  } finally {
-    keyExchange.destroy();
-  }
+  // A value that fails its tests ends it; nobody has proved anything, so there is no answer.
+  const { publicValue, sharedSecret } = checkedAgreement(() =>
+    sa.crypto.answerKeyExchange(suite.keyExchange, ke.data),
+  );
+  const response = encodePlain(headerFields(sa, spis, ExchangeType.IKE_SA_INIT, 0, true), [
+    { kind: 'SA', proposals: [{ ...chosen, protocol: ProtocolId.IKE, spi: NO_SPI }] },
+    { kind: 'KE', method: suite.keyExchange, data: publicValue },
+    { kind: 'NONCE', data: nonceR },
+    ...(config.certificateAuthorities === undefined
+      ? []
+      : [certReqPayload(sa.crypto, config.certificateAuthorities)]),
+    ...(hashes === undefined ? [] : [hashAlgorithmsNotify()]),
+    ...(hasNatDetection(payloads) ? natDetectionNotifies(sa.crypto, spis, sa.origin) : []),
+    ...(fragmentation ? [notify(NotifyType.IKEV2_FRAGMENTATION_SUPPORTED)] : []),
+  ]);
+  sa.negotiated = negotiate(sa, sharedSecret, {
+    ...spis,
+    nonceI,
+    nonceR,
+    suite,
+    firstMessages: { request: request.bytes, response },
+    peerHashes: hashes,
+    fragmentation,
+  });
+  return { response };
 }
 
 function refuse(sa: SaContext, { header }: Message, error: ProtocolError): InitAnswer {
@@ -244,17 +249,15 @@ function refuse(sa: SaContext, { header }: Message, error: ProtocolError): InitA
   return { response: encodePlain(fields, [notify(error.notify, error.data)]), refused: error };
 }
 
-/** @throws InvalidKeyExchange */
+/** Overwrites the shared secret. */
 function negotiate(
   sa: SaContext,
-  keyExchange: KeyExchange,
-  peerValue: Uint8Array,
+  sharedSecret: Uint8Array,
   agreed: Omit<Negotiated, 'keys' | 'protection'>,
 ): Negotiated {
-  const secret = keyExchange.agree(peerValue);
-  const skeyseed = initialSkeyseed(sa.crypto, agreed.suite.prf, agreed, secret);
+  const skeyseed = initialSkeyseed(sa.crypto, agreed.suite.prf, agreed, sharedSecret);
   const keys = deriveIkeKeys(sa.crypto, agreed.suite, agreed, skeyseed);
-  zero(secret, skeyseed);
+  zero(sharedSecret, skeyseed);
   return { ...agreed, keys, protection: new Protection(sa.crypto, keys, sa.role, agreed.fragmentation) };
 }
 

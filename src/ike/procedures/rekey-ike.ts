@@ -1,10 +1,17 @@
-import { InvalidKeyExchange, type KeyExchange } from '../../crypto/provider.ts';
+import type { KeyExchange } from '../../crypto/provider.ts';
 import { TransformType, zero } from '../../crypto/transforms.ts';
 import { losesCollision, refusalToRekeyIke } from '../collision.ts';
 import type { Proposal } from '../config.ts';
 import { ExchangeType, NotifyType } from '../constants.ts';
 import { NoAnswerError, ProtocolError, RefusedError } from '../errors.ts';
-import { checkedNonce, decodeMethod, encodeMethod, NONCE_LENGTH, offeredMethods } from '../key-agreement.ts';
+import {
+  checkedAgreement,
+  checkedNonce,
+  decodeMethod,
+  encodeMethod,
+  NONCE_LENGTH,
+  offeredMethods,
+} from '../key-agreement.ts';
 import { deriveIkeKeys, rekeyedSkeyseed } from '../key-schedule.ts';
 import { retryDelay } from '../lifetime.ts';
 import { isErrorNotify, type NotifyPayload, notify, type Payload, ProtocolId } from '../payload/index.ts';
@@ -115,7 +122,8 @@ function accept(
     throw syntax('the peer rekeyed the IKE SA with another key exchange method than we used');
   const nonceR = checkedNonce(payloads, sa.negotiated!.suite.prf);
   const inputs = { spiI: localSpi, spiR: chosen.spi.slice(), nonceI, nonceR };
-  return { localSpi, negotiated: derive(sa, 'initiator', chosen, keyExchange, ke.data, inputs) };
+  const sharedSecret = checkedAgreement(() => keyExchange.agree(ke.data));
+  return { localSpi, negotiated: derive(sa, 'initiator', chosen, sharedSecret, inputs) };
 }
 
 /** Makes the new IKE SA, if there is an agreement on one, and settles which one counts. */
@@ -166,22 +174,18 @@ export function answerRekeyIke(sa: SaContext, { payloads }: Message): Answer {
   const nonceR = crypto.random(NONCE_LENGTH);
   const localSpi = crypto.random(SPI_LENGTH);
   const inputs = { spiI: chosen.spi.slice(), spiR: localSpi, nonceI, nonceR };
-  const keyExchange = crypto.keyExchange(method);
-  try {
-    const negotiated = derive(sa, 'responder', chosen, keyExchange, ke.data, inputs);
-    const made = lineage.found({ role: 'responder', localSpi, origin: sa.origin, negotiated });
-    if (sa.activity === 'rekeying') lineage.candidate = made;
-    else inherit(made);
-    return {
-      payloads: [
-        { kind: 'SA', proposals: [{ ...chosen, protocol: ProtocolId.IKE, spi: localSpi }] },
-        { kind: 'NONCE', data: nonceR },
-        { kind: 'KE', method, data: keyExchange.publicValue },
-      ],
-    };
-  } finally {
-    keyExchange.destroy();
-  }
+  const { publicValue, sharedSecret } = checkedAgreement(() => crypto.answerKeyExchange(method, ke.data));
+  const negotiated = derive(sa, 'responder', chosen, sharedSecret, inputs);
+  const made = lineage.found({ role: 'responder', localSpi, origin: sa.origin, negotiated });
+  if (sa.activity === 'rekeying') lineage.candidate = made;
+  else inherit(made);
+  return {
+    payloads: [
+      { kind: 'SA', proposals: [{ ...chosen, protocol: ProtocolId.IKE, spi: localSpi }] },
+      { kind: 'NONCE', data: nonceR },
+      { kind: 'KE', method, data: publicValue },
+    ],
+  };
 }
 
 /** We are creating, rekeying or closing a Child SA. */
@@ -193,34 +197,22 @@ function refuse(type: number, data?: Uint8Array): Answer {
   return { payloads: [notify(type, data)] };
 }
 
-/** SKEYSEED with the old PRF, all else with the new one (RFC 7296 2.18). @throws ProtocolError */
+/** SKEYSEED with the old PRF, all else with the new one (RFC 7296 2.18). Overwrites the shared secret. */
 function derive(
   sa: SaContext,
   role: Role,
   chosen: Chosen,
-  keyExchange: KeyExchange,
-  peerValue: Uint8Array,
+  sharedSecret: Uint8Array,
   inputs: Pick<Negotiated, 'spiI' | 'spiR' | 'nonceI' | 'nonceR'>,
 ): Negotiated {
   const { crypto } = sa;
   const old = sa.negotiated!;
   const suite = ikeSuite(chosen);
-  const secret = agree(keyExchange, peerValue);
-  const skeyseed = rekeyedSkeyseed(crypto, old.suite.prf, old.keys.skD, inputs, secret);
+  const skeyseed = rekeyedSkeyseed(crypto, old.suite.prf, old.keys.skD, inputs, sharedSecret);
   const keys = deriveIkeKeys(crypto, suite, inputs, skeyseed);
-  zero(secret, skeyseed);
+  zero(sharedSecret, skeyseed);
   const protection = new Protection(crypto, keys, role, old.fragmentation);
   return { ...old, ...inputs, suite, keys, protection };
-}
-
-/** RFC 6989 2.5: a value that fails its tests ends the IKE SA. @throws ProtocolError */
-function agree(keyExchange: KeyExchange, peerValue: Uint8Array): Uint8Array {
-  try {
-    return keyExchange.agree(peerValue);
-  } catch (error) {
-    if (error instanceof InvalidKeyExchange) throw syntax(error.message);
-    throw error;
-  }
 }
 
 /** The proposals, each with the key exchange method that is in use first: the peer can do that one. */

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { Proposal } from '../../../src/ike/config.ts';
 import { ProtocolError } from '../../../src/ike/errors.ts';
-import { type ProposalPayload, ProtocolId, type Transform } from '../../../src/ike/payload/payload.ts';
+import { type ProposalPayload, ProtocolId } from '../../../src/ike/payload/payload.ts';
 import {
   chooseProposal,
   defaultChildProposals,
@@ -12,19 +12,12 @@ import {
   verifyAnswer,
 } from '../../../src/ike/proposal.ts';
 import { fromHex } from '../../../src/wire/bytes.ts';
+import { transforms } from '../../support/transforms-text.ts';
 
 const NO_SPI = new Uint8Array(0);
 const SPI = fromHex('c0ffee01');
 const { IKE, ESP, AH } = ProtocolId;
 
-/** "ENCR 20/256" and so on. */
-function transform(text: string): Transform {
-  const [type, value] = text.split(' ');
-  const [id, keyLength] = value.split('/').map(Number);
-  const number = { ENCR: 1, PRF: 2, INTEG: 3, KE: 4, ESN: 5 }[type] ?? Number(type);
-  return { type: number, id, ...(keyLength !== undefined && { keyLength }) };
-}
-const transforms = (text: string) => (text === '' ? [] : text.split(', ').map(transform));
 const proposal = (text: string): Proposal => ({ transforms: transforms(text) });
 const offer = (protocol: number, spi: Uint8Array, ...texts: readonly string[]): ProposalPayload[] =>
   encodeProposals(texts.map(proposal), protocol, spi);
@@ -109,7 +102,7 @@ describe('chooseProposal for an IKE SA', () => {
     ['no PRF', 'ENCR 20/256, KE 31'],
     ['no encryption', 'PRF 5, KE 31'],
     ['nothing', ''],
-    ['AES without Key Length', 'ENCR 20, PRF 5, KE 31'],
+    ['AES without Key Length (rule 46)', 'ENCR 20, PRF 5, KE 31'],
     ['another Key Length', 'ENCR 20/192, PRF 5, KE 31'],
     ['ChaCha20 with Key Length', 'ENCR 28/256, PRF 5, KE 31'],
     ['AEAD with integrity', 'ENCR 20/256, PRF 5, INTEG 12, KE 31'],
@@ -158,7 +151,12 @@ describe('chooseProposal for a Child SA', () => {
       1,
       'ENCR 20/256, KE 0, ESN 0',
     ],
-    ['integrity NONE, which is answered', ['ENCR 20/256, INTEG 0, ESN 0'], 1, 'ENCR 20/256, INTEG 0, ESN 0'],
+    [
+      'integrity NONE, which is answered (rule 47)',
+      ['ENCR 20/256, INTEG 0, ESN 0'],
+      1,
+      'ENCR 20/256, INTEG 0, ESN 0',
+    ],
     ['ChaCha20', ['ENCR 28, ESN 1'], 1, 'ENCR 28, ESN 1'],
     ['CBC', ['ENCR 12/128, INTEG 2, INTEG 12, ESN 0'], 1, 'ENCR 12/128, INTEG 12, ESN 0'],
   ])('%s', (_, texts, number, expected) => {
@@ -166,12 +164,13 @@ describe('chooseProposal for a Child SA', () => {
   });
 
   it.each([
-    ['no ESN', 'ENCR 20/256'],
+    ['no ESN (rule 49)', 'ENCR 20/256'],
     ['key exchange that is not optional', 'ENCR 20/256, KE 31, ESN 0'],
     ['a PRF', 'ENCR 20/256, PRF 5, ESN 0'],
     ['CBC without integrity', 'ENCR 12/256, ESN 0'],
     ['an unknown ESN value', 'ENCR 20/256, ESN 2'],
     ['a NULL cipher', 'ENCR 11, ESN 0'],
+    ['an implicit IV', 'ENCR 30/256, ESN 0'],
   ])('refuses a proposal with %s', (_, text) => {
     expect(choose(text)).toBeUndefined();
   });

@@ -5,16 +5,13 @@ import { nodeProvider } from '../../../src/crypto/node.ts';
 import type { CryptoProvider, ProtectionKeys } from '../../../src/crypto/provider.ts';
 import { createAuth, verifyAuth } from '../../../src/ike/auth.ts';
 import { deriveChildKeys, deriveIkeKeys, initialSkeyseed } from '../../../src/ike/key-schedule.ts';
-import { fromHex, hex, utf8 } from '../../../src/wire/bytes.ts';
+import { concat, fromHex, hex, utf8 } from '../../../src/wire/bytes.ts';
 import { seededRandom } from '../../support/seeded-random.ts';
 
 const HMAC_SHA1 = 2;
 
-/** The vectors use HMAC-SHA-1, which no provider offers. */
-const sha1Provider: CryptoProvider = {
-  ...nodeProvider(seededRandom(1)),
-  prf: (_, key, ...parts) => hmac('sha1', key, ...parts),
-};
+/** The vectors use HMAC-SHA-1. */
+const provider = nodeProvider(seededRandom(1));
 
 function hmac(hash: string, key: Uint8Array, ...parts: readonly Uint8Array[]): Uint8Array {
   const mac = createHmac(hash, key);
@@ -42,8 +39,36 @@ const inputsOf = (v: Record<'nonceI' | 'nonceR' | 'spiI' | 'spiR', string>) => (
 
 describe('SKEYSEED', () => {
   it.each([vectors.flow, vectors.acvp])('is the published one', (v) => {
-    const seed = initialSkeyseed(sha1Provider, HMAC_SHA1, inputsOf(v), fromHex(v.sharedSecret));
+    const seed = initialSkeyseed(provider, HMAC_SHA1, inputsOf(v), fromHex(v.sharedSecret));
     expect(hex(seed)).toBe(v.skeyseed);
+  });
+});
+
+describe('the key of SKEYSEED', () => {
+  const nonces = { nonceI: seededRandom(1)(32), nonceR: seededRandom(2)(40) };
+  const secret = seededRandom(3)(32);
+
+  it.each([
+    ['PRF_AES128_XCBC', 4],
+    ['PRF_AES128_CMAC', 8],
+  ])('%s: is the first 64 bits of each nonce, though prf+ takes all of them (rule 22)', (_, prf) => {
+    const key = concat(nonces.nonceI.subarray(0, 8), nonces.nonceR.subarray(0, 8));
+    const skeyseed = initialSkeyseed(provider, prf, nonces, secret);
+    expect(hex(skeyseed)).toBe(hex(provider.prf(prf, key, secret)));
+    expect(hex(initialSkeyseed(provider, prf, { ...nonces, nonceR: nonces.nonceR.with(8, 1) }, secret))).toBe(
+      hex(skeyseed),
+    );
+    const suite = { encryption: 20, keyLength: 256, integrity: 0, prf };
+    const spis = { spiI: new Uint8Array(8), spiR: new Uint8Array(8) };
+    const skD = (nonceR: Uint8Array) =>
+      hex(deriveIkeKeys(provider, suite, { ...nonces, nonceR, ...spis }, skeyseed).skD);
+    expect(skD(nonces.nonceR)).toHaveLength(32);
+    expect(skD(nonces.nonceR)).not.toBe(skD(nonces.nonceR.with(8, 1)));
+  });
+
+  it.each([2, 5, 6, 7])('PRF %i: is all of both nonces (rule 22)', (prf) => {
+    const key = concat(nonces.nonceI, nonces.nonceR);
+    expect(hex(initialSkeyseed(provider, prf, nonces, secret))).toBe(hex(provider.prf(prf, key, secret)));
   });
 });
 
@@ -80,7 +105,7 @@ describe('derived keys', () => {
   const nonces = hex(inputs.nonceI) + hex(inputs.nonceR);
 
   it.each(SUITES.flatMap((suite) => PRFS.map((prf) => ({ ...suite, ...prf }))))(
-    'are cut in the order of RFC 7296 2.14 and 2.17 ($encryption/$keyLength, $hash)',
+    'are cut in the order of RFC 7296 2.14 and 2.17, rule 24 ($encryption/$keyLength, $hash)',
     ({ encryption, keyLength, integrity, e, a, prf, hash, length }) => {
       const made: ProtectionKeys[] = [];
       const inner = nodeProvider(seededRandom(1));
@@ -134,7 +159,7 @@ describe('derived keys', () => {
 describe('shared key AUTH', () => {
   const { flow } = vectors;
   const inputs = {
-    crypto: sha1Provider,
+    crypto: provider,
     prf: HMAC_SHA1,
     message: fromHex(flow.request),
     nonce: fromHex(flow.nonceR),
