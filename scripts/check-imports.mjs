@@ -38,6 +38,7 @@ const ALLOWED = {
     'transport',
     'backend',
     'endpoint',
+    'decode',
     'descriptor',
     'telescope',
     'native',

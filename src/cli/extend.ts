@@ -9,6 +9,7 @@ import { readPath } from '../descriptor/path-file.ts';
 import { INNER_MTU, MAX_HOPS } from '../telescope/telescope.ts';
 import { type ExtendOutput, humanOutput, jsonOutput } from './extend-output.ts';
 import { ExitStatus, kindOf, STATUS_OF, UsageError } from './failure.ts';
+import { KEY_LOG_OPTION, prepareKeyLog } from './key-log.ts';
 
 interface ExtendOptions {
   readonly path: string;
@@ -17,6 +18,7 @@ interface ExtendOptions {
   /** Seconds. */
   readonly timeout: number;
   readonly json?: true;
+  readonly keylog?: string;
 }
 
 const HELP = `
@@ -51,6 +53,7 @@ export function extendCommand(): Command {
     )
     .addOption(new Option('--timeout <seconds>', 'for each hop').default(30).argParser(parseSeconds))
     .option('--json', 'report events as one JSON object per line')
+    .option('--keylog <dir>', `${KEY_LOG_OPTION}; undoes the anonymity of this telescope`)
     .addHelpText('after', HELP)
     .passThroughOptions()
     .action(async (command: string[], options: ExtendOptions) => {
@@ -76,6 +79,7 @@ async function extend(command: readonly string[], options: ExtendOptions): Promi
   const json = options.json ? jsonOutput(command.length > 0 ? process.stderr : process.stdout) : undefined;
   try {
     const path = readRelays(options.path);
+    if (options.keylog !== undefined) prepareKeyLog(options.keylog, 'this telescope');
     if (json === undefined) warnOfNoExit(path);
     const output = json ?? humanOutput(path, command.length > 0);
     return await runClient(path, command, options, output);
@@ -137,6 +141,7 @@ async function runClient(
         encapsulation: options.encapsulation,
         innerMtu: options.innerMtu,
         hopTimeout: options.timeout * 1000,
+        ...(options.keylog !== undefined && { keyLog: options.keylog }),
       },
       (event) => void onEvent(event),
     );

@@ -1,4 +1,5 @@
 import { CommanderError } from 'commander';
+import { KeyLogError } from '../decode/key-log-files.ts';
 import { DescriptorError } from '../descriptor/document.ts';
 import { ExitError } from '../forward/exit.ts';
 import { CommandError } from '../host/command.ts';
@@ -34,7 +35,7 @@ export class UsageError extends Error {
   override readonly name = 'UsageError';
 }
 
-const USAGE = [UsageError, DescriptorError, ConfigError, CommanderError];
+const USAGE = [UsageError, KeyLogError, DescriptorError, ConfigError, CommanderError];
 const SYSTEM = [LinkError, CommandError, NativeError, ExitError];
 
 export function kindOf(error: unknown): FailureKind {

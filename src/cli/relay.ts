@@ -5,6 +5,7 @@ import { systemClock } from '../endpoint/system-clock.ts';
 import { loadNative } from '../native/load.ts';
 import { loadRelayConfig, type RelayConfig } from '../relay/config.ts';
 import { Relay, type RelayState } from '../relay/relay.ts';
+import { KEY_LOG_OPTION, openKeyLog } from './key-log.ts';
 
 /** How often a change of state is looked for, in milliseconds. */
 const WATCH_INTERVAL = 200;
@@ -25,24 +26,39 @@ type RelayEvent =
   | { readonly event: 'exit'; readonly problem: string }
   | { readonly event: 'closed' };
 
+interface RelayCommandOptions {
+  readonly config: string;
+  readonly descriptor?: true;
+  readonly json?: true;
+  readonly keylog?: string;
+}
+
 export function relayCommand(): Command {
   return new Command('relay')
     .description('run a relay, until SIGINT or SIGTERM')
     .requiredOption('--config <file>', 'relay.yaml')
     .option('--descriptor', "print the relay's signed descriptor, for clients and other relays, and exit")
     .option('--json', 'report events as one JSON object per line')
-    .action(async (options: { config: string; descriptor?: true; json?: true }) => {
+    .option('--keylog <dir>', `${KEY_LOG_OPTION}; undoes the anonymity of every client`)
+    .action(async (options: RelayCommandOptions) => {
       const config = loadRelayConfig(options.config, defaultProvider());
       if (options.descriptor) process.stdout.write(config.descriptor);
       else
         await runRelay(
           config,
+          options.keylog,
           options.json ? (event) => printLine(JSON.stringify(event)) : (event) => printLine(describe(event)),
         );
     });
 }
 
-async function runRelay(config: RelayConfig, report: (event: RelayEvent) => void): Promise<void> {
+async function runRelay(
+  config: RelayConfig,
+  keyLogDirectory: string | undefined,
+  report: (event: RelayEvent) => void,
+): Promise<void> {
+  const keyLog =
+    keyLogDirectory === undefined ? undefined : openKeyLog(keyLogDirectory, 'every client of this relay');
   const stopped = Promise.race([once(process, 'SIGINT'), once(process, 'SIGTERM')]);
   const loaded = loadNative();
   const relay = await Relay.open({
@@ -50,6 +66,7 @@ async function runRelay(config: RelayConfig, report: (event: RelayEvent) => void
     crypto: defaultProvider(),
     clock: systemClock,
     native: 'native' in loaded ? loaded.native : undefined,
+    ...(keyLog !== undefined && { keyLog }),
   });
   report({ event: 'listening', relay: config.own.name, keyId: config.own.keyId });
   const answer = (message: unknown) => {
@@ -63,6 +80,7 @@ async function runRelay(config: RelayConfig, report: (event: RelayEvent) => void
   clearInterval(watch);
   process.off('message', answer);
   await relay.close();
+  keyLog?.close();
   report({ event: 'closed' });
   if (process.connected) process.disconnect();
 }

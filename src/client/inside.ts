@@ -1,4 +1,5 @@
 import createDebug from 'debug';
+import { KeyLogFiles } from '../decode/key-log-files.ts';
 import { CommandError } from '../host/command.ts';
 import { LinkError } from '../link/link.ts';
 import type { AssignedAddresses } from '../link/sa-store.ts';
@@ -37,13 +38,16 @@ export interface Orders {
 export async function serve(orders: Orders, report: (event: ClientEvent) => void): Promise<void> {
   let tun: TunDevice | undefined;
   let telescope: Telescope | undefined;
+  let keyLog: KeyLogFiles | undefined;
   let failure: unknown;
   try {
     const order = await orders.extend;
+    // Not what a directory of that name is in the command's surroundings.
+    if (order.keyLog !== undefined) keyLog = new KeyLogFiles(order.keyLog);
     await prepareSurroundings();
     const resolvers = await ResolverConfiguration.open();
     tun = openTun(order);
-    telescope = await build(order, orders.close, report);
+    telescope = await build(order, keyLog, orders.close, report);
     const { assigned, hops, tunnel } = telescope;
     const mtu = order.innerMtu === 'max' ? hops[hops.length - 1].mtu : order.innerMtu;
     const addresses = addressesOf(assigned);
@@ -58,6 +62,7 @@ export async function serve(orders: Orders, report: (event: ClientEvent) => void
   }
   tun?.close();
   await telescope?.close();
+  keyLog?.close();
   const asked = orders.close.aborted && failure === orders.close.reason;
   report(failure === undefined || asked ? { event: 'closed' } : errorEvent(failure));
 }
@@ -72,6 +77,7 @@ function openTun({ tunInherited }: ExtendOrder): TunDevice {
 /** Builds the telescope through the sockets that this process was born with: there is no other way out. */
 async function build(
   order: ExtendOrder,
+  keyLog: KeyLogFiles | undefined,
   close: AbortSignal,
   report: (event: ClientEvent) => void,
 ): Promise<Telescope> {
@@ -93,6 +99,7 @@ async function build(
       encapsulated: order.encapsulated,
       innerMtu: order.innerMtu === 'max' ? SMALLEST_INNER_MTU : order.innerMtu,
       signal: patience.signal,
+      ...(keyLog !== undefined && { keyLog }),
       onExtending(hop, relay) {
         number = hop;
         patience.start(hop, relay.name);

@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { CommandError } from '../host/command.ts';
 import { missingPrograms, type Program } from '../host/programs.ts';
@@ -26,6 +27,8 @@ export interface LaunchOptions {
   readonly innerMtu: number | 'max';
   /** Milliseconds in which each hop has to be built. */
   readonly hopTimeout: number;
+  /** A directory that gets the keys of every hop, in Wireshark's files. Default: none does. */
+  readonly keyLog?: string;
 }
 
 /** How a launched client ended. */
@@ -103,6 +106,7 @@ function extendOrder(options: LaunchOptions, sockets: HostSockets, tunInherited:
     innerMtu: options.innerMtu,
     hopTimeout: options.hopTimeout,
     tunInherited,
+    ...(options.keyLog !== undefined && { keyLog: resolve(options.keyLog) }),
   };
 }
 

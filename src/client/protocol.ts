@@ -42,6 +42,8 @@ const order = z.discriminatedUnion('type', [
     innerMtu,
     hopTimeout: z.number(),
     tunInherited: z.boolean(),
+    /** A directory for the keys of every hop. */
+    keyLog: z.string().optional(),
   }),
   /** Runs a command in it, once it is established; the telescope is closed when the command has ended. */
   z.object({ type: z.literal('run'), command: z.array(z.string()).min(1) }),

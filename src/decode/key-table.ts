@@ -1,29 +1,8 @@
 import { type ProtectionKeys, type ProtectionSuite, UnsupportedAlgorithm } from '../crypto/provider.ts';
 import { EncryptionTransform, IntegrityTransform, protectionKeyLengths } from '../crypto/transforms.ts';
-import type { EspSuite } from '../link/sa-store.ts';
-import { type Address, familyOf } from '../wire/address.ts';
+import type { EspSaSecrets, IkeSaSecrets } from '../ike/key-log.ts';
+import { familyOf } from '../wire/address.ts';
 import { hex } from '../wire/bytes.ts';
-
-/** The keys of an IKE SA (RFC 7296 2.14); `initiator` protects what the original initiator sends. */
-export interface IkeSaSecrets {
-  /** 8 octets each. */
-  readonly spiI: Uint8Array;
-  readonly spiR: Uint8Array;
-  readonly suite: ProtectionSuite;
-  /** SK_ei with its salt, and SK_ai. */
-  readonly initiator: ProtectionKeys;
-  /** SK_er with its salt, and SK_ar. */
-  readonly responder: ProtectionKeys;
-}
-
-/** The keys of one direction of a Child SA (RFC 7296 2.17). */
-export interface EspSaSecrets {
-  readonly source: Address;
-  readonly destination: Address;
-  readonly spi: number;
-  readonly suite: EspSuite;
-  readonly keys: ProtectionKeys;
-}
 
 /**
  * A line of Wireshark's `ikev2_decryption_table` (without line end): SPIi, SPIr, SK_ei, SK_er, encryption, SK_ai, SK_ar,

@@ -7,6 +7,7 @@ import type { TrafficSelector } from '../wire/traffic-selector.ts';
 import { childLimits } from './child-lifetime.ts';
 import type { ChildActivity, NoncePair } from './collision.ts';
 import { LocalError } from './errors.ts';
+import { logChildKeys } from './key-log.ts';
 import { deriveChildKeys } from './key-schedule.ts';
 import { randomDelay, retryDelay } from './lifetime.ts';
 import type { ChildSaInfo } from './output.ts';
@@ -152,8 +153,11 @@ export function* installInbound(
   const isInitiator = role === 'initiator';
   const limits = childLimits(sa.config.childLifetime, suite);
   const common = { suite, path, tunnel, ...(limits !== undefined && { limits }) };
-  const inbound = isInitiator ? responderToInitiator : initiatorToResponder;
-  const outbound = isInitiator ? initiatorToResponder : responderToInitiator;
+  const fromPeer = isInitiator ? responderToInitiator : initiatorToResponder;
+  const toPeer = isInitiator ? initiatorToResponder : responderToInitiator;
+  const inbound: SaParameters = { ...common, spi: spiIn, keys: fromPeer };
+  const outbound: SaParameters = { ...common, spi: spiOut, keys: toPeer };
+  logChildKeys(sa.config.keyLog, inbound, outbound);
   const child: ChildSa = {
     tunnel,
     spiIn,
@@ -163,13 +167,13 @@ export function* installInbound(
     keyExchange: keyExchange?.method ?? 0,
     ...(assigned !== undefined && { assigned }),
     state: 'idle',
-    outbound: { state: 'registered', sa: { ...common, spi: spiOut, keys: outbound } },
+    outbound: { state: 'registered', sa: outbound },
     rival: undefined,
     lost: false,
   };
   reserved.tunnelId = tunnel.id;
   try {
-    const result = yield* operation({ kind: 'inbound', sa: { ...common, spi: spiIn, keys: inbound } });
+    const result = yield* operation({ kind: 'inbound', sa: inbound });
     if (!result.ok) throw new LocalError(`the inbound SA cannot be installed: ${result.error}`);
     sa.children.set(spiIn, child);
     return child;

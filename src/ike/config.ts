@@ -4,6 +4,7 @@ import type { Millis } from '../link/clock.ts';
 import type { Origin } from '../link/link.ts';
 import type { AssignedAddresses } from '../link/sa-store.ts';
 import type { TrafficSelector } from '../wire/traffic-selector.ts';
+import type { KeyLog } from './key-log.ts';
 import type { Transform } from './payload/payload.ts';
 
 /** The transforms of one proposal that we offer or accept, in order of preference; numbers and SPIs come later. */
@@ -112,6 +113,8 @@ export interface CommonConfig {
   readonly ikeLifetime?: Lifetime;
   /** When we rekey Child SAs; absent: only when their sequence numbers run out. */
   readonly childLifetime?: ChildLifetime;
+  /** Is told every key. Default: nobody is. */
+  readonly keyLog?: KeyLog;
 }
 
 /** The Child SA that an initiator asks for in IKE_AUTH. */

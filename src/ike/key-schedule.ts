@@ -1,6 +1,7 @@
 import type { CryptoProvider, ProtectionKeys, ProtectionSuite, Protector } from '../crypto/provider.ts';
 import { prfOf, prfPlus, protectionKeyLengths, zero } from '../crypto/transforms.ts';
 import { concat } from '../wire/bytes.ts';
+import type { KeyLog } from './key-log.ts';
 
 /** What both ends put into the keys of an IKE SA. */
 export interface KeyInputs {
@@ -53,6 +54,7 @@ export function deriveIkeKeys(
   suite: ProtectionSuite & { readonly prf: number },
   inputs: KeyInputs,
   skeyseed: Uint8Array,
+  keyLog: KeyLog | undefined,
 ): IkeKeys {
   const prfLength = prfOf(suite.prf).outputLength;
   const lengths = protectionKeyLengths(suite);
@@ -66,8 +68,12 @@ export function deriveIkeKeys(
   const skEr = take(lengths.encryption);
   const skPi = take(prfLength);
   const skPr = take(prfLength);
-  const initiator = crypto.protector(suite, { encryption: skEi, integrity: skAi });
-  const responder = crypto.protector(suite, { encryption: skEr, integrity: skAr });
+  const fromInitiator = { encryption: skEi, integrity: skAi };
+  const fromResponder = { encryption: skEr, integrity: skAr };
+  const { spiI, spiR } = inputs;
+  keyLog?.ikeSa({ spiI, spiR, suite, initiator: fromInitiator, responder: fromResponder });
+  const initiator = crypto.protector(suite, fromInitiator);
+  const responder = crypto.protector(suite, fromResponder);
   return {
     skD,
     skPi,

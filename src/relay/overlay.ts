@@ -5,6 +5,7 @@ import type { Endpoint } from '../endpoint/endpoint.ts';
 import type { InitiatorConfig } from '../ike/config.ts';
 import { NotifyType } from '../ike/constants.ts';
 import { IkeError, LocalError, RefusedError } from '../ike/errors.ts';
+import type { KeyLog } from '../ike/key-log.ts';
 import { defaultChildProposals, defaultIkeProposals } from '../ike/proposal.ts';
 import type { Clock, Millis } from '../link/clock.ts';
 import { compareBytes } from '../wire/bytes.ts';
@@ -32,6 +33,7 @@ export interface OverlayOptions {
   readonly crypto: CryptoProvider;
   readonly clock: Clock;
   readonly forwarder: Forwarder;
+  readonly keyLog?: KeyLog;
 }
 
 /**
@@ -187,7 +189,7 @@ export class Overlay {
   }
 
   #initiatorConfig(acceptChild: InitiatorConfig['acceptChild']): InitiatorConfig {
-    const { config, crypto } = this.#options;
+    const { config, crypto, keyLog } = this.#options;
     const { local, remote } = overlaySelectors(config.own, this.peer);
     const contacted = () => this.#contacted;
     return {
@@ -195,6 +197,7 @@ export class Overlay {
       ikeProposals: defaultIkeProposals,
       childProposals: defaultChildProposals,
       retransmission: relaySchedule,
+      ...(keyLog !== undefined && { keyLog }),
       local: relayAuthentication(config, true),
       remote: { kind: 'signature', publicKey: this.peer.publicKey },
       child: { tsI: local, tsR: remote },

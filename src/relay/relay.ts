@@ -5,6 +5,7 @@ import type { IkeConnection } from '../endpoint/connection.ts';
 import { Endpoint } from '../endpoint/endpoint.ts';
 import type { Exit } from '../forward/exit.ts';
 import type { ResponderConfig } from '../ike/config.ts';
+import type { KeyLog } from '../ike/key-log.ts';
 import { defaultChildProposals, defaultIkeProposals } from '../ike/proposal.ts';
 import type { Clock, Millis } from '../link/clock.ts';
 import type { Origin } from '../link/link.ts';
@@ -38,6 +39,8 @@ export interface RelayOptions {
   readonly backend?: BackendFactory;
   /** Default: the host's networks. */
   readonly links?: HostLinks;
+  /** Is told all keys, of clients and of overlays. Default: nobody is. */
+  readonly keyLog?: KeyLog;
   /** Default: what the configuration asks for. The relay closes it. */
   readonly exit?: Exit;
 }
@@ -85,14 +88,14 @@ export class Relay {
   #closing: Promise<void> | undefined;
 
   private constructor(options: RelayOptions, endpoint: Endpoint, link: RelayLink, exit: Exit | undefined) {
-    const { config, crypto, clock } = options;
+    const { config, crypto, clock, keyLog } = options;
     this.#options = options;
     this.#endpoint = endpoint;
     this.#forwarder = new Forwarder(config, link, exit);
     this.#overlays = new Map(
       config.peers.map((peer) => {
         const forwarder = this.#forwarder;
-        return [peer.keyId, new Overlay({ config, peer, endpoint, link, forwarder, crypto, clock })];
+        return [peer.keyId, new Overlay({ config, peer, endpoint, link, forwarder, crypto, clock, keyLog })];
       }),
     );
     this.ready = Promise.all([...this.#overlays.values()].map((overlay) => overlay.ready)).then(() => {});
@@ -206,7 +209,7 @@ export class Relay {
   }
 
   #responderConfig(): ResponderConfig {
-    const { config, crypto } = this.#options;
+    const { config, crypto, keyLog } = this.#options;
     const { own, dns, maxClients, maxHalfOpen, peers } = config;
     const pool = new AddressPool({
       ip4: own.pools.ip4,
@@ -229,6 +232,7 @@ export class Relay {
       },
       halfOpenTimeout: HALF_OPEN_TIMEOUT,
       pathMtu: CLIENT_MTU,
+      ...(keyLog !== undefined && { keyLog }),
     };
   }
 }

@@ -6,6 +6,7 @@ import type {
   RetransmissionSchedule,
 } from '../ike/config.ts';
 import { IdType } from '../ike/constants.ts';
+import type { KeyLog } from '../ike/key-log.ts';
 import { defaultChildProposals, defaultIkeProposals } from '../ike/proposal.ts';
 import { type Address, addressBytes, type Family, prefixContains, prefixText } from '../wire/address.ts';
 import { utf8 } from '../wire/bytes.ts';
@@ -29,15 +30,17 @@ export function hopConfig(
     readonly family: Family;
     readonly first: boolean;
     readonly retransmission: RetransmissionSchedule;
+    readonly keyLog?: KeyLog;
   },
 ): InitiatorConfig {
-  const { crypto, family, first, retransmission } = options;
+  const { crypto, family, first, retransmission, keyLog } = options;
   return {
     crypto,
     ikeProposals: defaultIkeProposals,
     childProposals: defaultChildProposals,
     retransmission,
     establishedRetransmission: liveSchedule,
+    ...(keyLog !== undefined && { keyLog }),
     local: clientAuthentication(relay),
     remote: { kind: 'signature', publicKey: relay.publicKey },
     child: {

@@ -6,6 +6,7 @@ import { Endpoint } from '../endpoint/endpoint.ts';
 import { systemClock } from '../endpoint/system-clock.ts';
 import { maxInnerPacket } from '../esp/overhead.ts';
 import type { RetransmissionSchedule } from '../ike/config.ts';
+import type { KeyLog } from '../ike/key-log.ts';
 import type { Clock } from '../link/clock.ts';
 import type { Link } from '../link/link.ts';
 import type { AssignedAddresses, BackendFactory, Tunnel } from '../link/sa-store.ts';
@@ -37,6 +38,8 @@ export interface TelescopeOptions {
   readonly innerMtu?: number;
   readonly retransmission?: RetransmissionSchedule;
   readonly signal?: AbortSignal;
+  /** Is told the keys of every hop: they undo all that a telescope is for. Default: nobody is. */
+  readonly keyLog?: KeyLog;
   /** Called before and after each hop is built. */
   onExtending?(hop: number, relay: RelayTarget): void;
   onHop?(hop: Hop): void;
@@ -73,13 +76,14 @@ export async function extend(
   options: TelescopeOptions = {},
 ): Promise<Hop> {
   const { crypto = defaultProvider(), clock = systemClock, family = 4, encapsulated = false } = options;
+  const { keyLog } = options;
   const backend = options.backend ?? userSpaceBackend(crypto);
   const retransmission = options.retransmission ?? buildSchedule;
   const started = clock.now();
   const endpoint = await Endpoint.open({ link, backend, crypto, clock });
   try {
     const to = link.origin(at.address, at.first && encapsulated);
-    const config = hopConfig(relay, { crypto, family, first: at.first, retransmission });
+    const config = hopConfig(relay, { crypto, family, first: at.first, retransmission, keyLog });
     const connection = await endpoint.connect(config, to, options.signal);
     const { info, tunnel } = connection.child!;
     const assigned = info.assigned!;

@@ -7,8 +7,8 @@ import {
   PrfTransform,
   TransformType,
 } from '../../src/crypto/transforms.ts';
-import type { IkeSaSecrets } from '../../src/decode/key-table.ts';
 import type { Proposal } from '../../src/ike/config.ts';
+import type { IkeSaSecrets } from '../../src/ike/key-log.ts';
 import { anonymousProfile, initiatorConfig, responderConfig, sharedKey } from '../support/ike-configs.ts';
 import { Pair, type Sent, testCrypto } from '../support/pair.ts';
 import type { RecordingCrypto } from '../support/recording-crypto.ts';

@@ -1,4 +1,3 @@
-import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -15,6 +14,7 @@ import { pcapngFile } from '../../src/transport/pcap.ts';
 import { concat, utf8 } from '../../src/wire/bytes.ts';
 import { IpProtocol, writeIpHeader } from '../../src/wire/ip.ts';
 import { seededRandom } from '../support/seeded-random.ts';
+import { DECRYPT_ESP, tshark, VERIFY_ESP } from '../support/tshark.ts';
 import { CONTENT, informational, PAIRS, seal, sealingOf, tableLine, udpPacket } from './captures.ts';
 import { conversation, SUITES } from './suites.ts';
 
@@ -26,23 +26,6 @@ beforeAll(() => {
 afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
 const CHACHA20_POLY1305 = 28;
-
-/** The values of fields in each frame; a field that a frame has several times has them comma-separated. */
-function tshark(capture: Uint8Array, fields: readonly string[], options: readonly string[] = []): string[][] {
-  const file = join(directory, 'capture.pcapng');
-  writeFileSync(file, capture);
-  const { stdout, stderr, error, status } = spawnSync(
-    'tshark',
-    ['-r', file, '-T', 'fields', ...fields.flatMap((field) => ['-e', field]), ...options],
-    { encoding: 'utf8', env: { ...process.env, WIRESHARK_CONFIG_DIR: directory } },
-  );
-  if (error !== undefined) throw new Error(`tshark is needed (apt-get install tshark): ${error.message}`);
-  if (status !== 0 || /Error loading/.test(stderr)) throw new Error(`tshark: ${stderr}`);
-  return stdout
-    .replace(/\n$/, '')
-    .split('\n')
-    .map((line) => line.split('\t'));
-}
 
 function captureOf(packets: readonly Uint8Array[]): Uint8Array {
   const frames = packets.map((bytes, index) => ({
@@ -77,7 +60,7 @@ describe('ikev2_decryption_table', () => {
     const table = conversations.map(({ secrets }) => ikeTableLine(secrets)).join('\n');
     writeFileSync(join(directory, 'ikev2_decryption_table'), `${table}\n`);
     const capture = captureOf(conversations.flatMap(({ packets }) => packets));
-    const theirs = tshark(capture, [
+    const theirs = tshark(directory, capture, [
       'isakmp.auth.data',
       'isakmp.id.data.fqdn',
       'isakmp.key_exchange.data',
@@ -104,7 +87,7 @@ describe('ikev2_decryption_table', () => {
     const table = messages.map(({ line }) => line).join('\n');
     writeFileSync(join(directory, 'ikev2_decryption_table'), `${table}\n`);
     const capture = captureOf(messages.map(({ packet }) => packet));
-    const theirs = tshark(capture, ['isakmp.auth.data', '_ws.expert.message']);
+    const theirs = tshark(directory, capture, ['isakmp.auth.data', '_ws.expert.message']);
     const read = ours(capture, table);
     PAIRS.forEach((names, index) => {
       const [data, expert] = theirs[index];
@@ -129,7 +112,11 @@ describe('ikev2_decryption_table', () => {
     const table = messages.map(({ line }) => line).join('\n');
     writeFileSync(join(directory, 'ikev2_decryption_table'), `${table}\n`);
     const capture = captureOf(messages.flatMap(({ packets }) => packets));
-    const theirs = tshark(capture, ['isakmp.frag.number', 'isakmp.auth.data', '_ws.expert.message']);
+    const theirs = tshark(directory, capture, [
+      'isakmp.frag.number',
+      'isakmp.auth.data',
+      '_ws.expert.message',
+    ]);
     const read = ours(capture, table);
     expect(theirs).toEqual(
       read.map(({ fragment, payloads }) => [`${fragment?.number}`, fieldOf(payloads, 'AUTH', 'data'), '']),
@@ -179,8 +166,12 @@ it('esp_sa', () => {
     writeIpHeader(outer, 0, { source, destination, protocol: IpProtocol.ESP }, esp.length);
     return concat(outer, esp);
   });
-  const options = ['-o', 'esp.enable_encryption_decode:TRUE', '-o', 'esp.enable_authentication_check:TRUE'];
-  const theirs = tshark(captureOf(packets), ['ip.src', 'udp.dstport', 'esp.icv_good'], options);
+  const theirs = tshark(
+    directory,
+    captureOf(packets),
+    ['ip.src', 'udp.dstport', 'esp.icv_good'],
+    [...DECRYPT_ESP, ...VERIFY_ESP],
+  );
   theirs.forEach(([ip, port, good], index) => {
     expect([ip, port]).toEqual([`${source},10.0.0.1`, '7001']);
     // Only newer versions know what extended sequence numbers mean for the ICV.

@@ -1,6 +1,7 @@
 import { nodeProvider } from '../../src/crypto/node.ts';
 import type { AddressKey } from '../../src/forward/address-key.ts';
 import type { Exit, ReturnHandler } from '../../src/forward/exit.ts';
+import type { KeyLog } from '../../src/ike/key-log.ts';
 import { type Packet, packetBytes, packetFrom } from '../../src/link/packet.ts';
 import type { RelayTarget } from '../../src/telescope/relay-target.ts';
 import { openTelescope, type Telescope, type TelescopeOptions } from '../../src/telescope/telescope.ts';
@@ -50,6 +51,7 @@ interface WorldOptions {
   readonly clientMtu?: number;
   /** One way, on every edge, in milliseconds. */
   readonly latency?: number;
+  readonly keyLogOf?: (relay: string) => KeyLog;
 }
 
 /** Relays a, b, c, ... in a row, each with an overlay to its neighbours, the last one an exit; a client joined to a. */
@@ -79,7 +81,12 @@ export class TelescopeWorld {
     const world = new TelescopeWorld(options);
     const last = world.path[world.path.length - 1].name;
     await Promise.all(
-      world.path.map(({ name }) => world.relays.start(name, name === last ? { exit: world.exit } : {})),
+      world.path.map(({ name }) =>
+        world.relays.start(name, {
+          ...(name === last && { exit: world.exit }),
+          ...(options.keyLogOf && { keyLog: options.keyLogOf(name) }),
+        }),
+      ),
     );
     await world.relays.settle();
     return world;

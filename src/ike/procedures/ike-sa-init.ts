@@ -256,7 +256,7 @@ function negotiate(
   agreed: Omit<Negotiated, 'keys' | 'protection'>,
 ): Negotiated {
   const skeyseed = initialSkeyseed(sa.crypto, agreed.suite.prf, agreed, sharedSecret);
-  const keys = deriveIkeKeys(sa.crypto, agreed.suite, agreed, skeyseed);
+  const keys = deriveIkeKeys(sa.crypto, agreed.suite, agreed, skeyseed, sa.config.keyLog);
   zero(sharedSecret, skeyseed);
   return { ...agreed, keys, protection: new Protection(sa.crypto, keys, sa.role, agreed.fragmentation) };
 }

@@ -209,7 +209,7 @@ function derive(
   const old = sa.negotiated!;
   const suite = ikeSuite(chosen);
   const skeyseed = rekeyedSkeyseed(crypto, old.suite.prf, old.keys.skD, inputs, sharedSecret);
-  const keys = deriveIkeKeys(crypto, suite, inputs, skeyseed);
+  const keys = deriveIkeKeys(crypto, suite, inputs, skeyseed, sa.config.keyLog);
   zero(sharedSecret, skeyseed);
   const protection = new Protection(crypto, keys, role, old.fragmentation);
   return { ...old, ...inputs, suite, keys, protection };

@@ -14,6 +14,7 @@ import {
   Reassembly,
 } from '../../../src/ike/fragmentation.ts';
 import type { HeaderFields } from '../../../src/ike/header.ts';
+import type { IkeKeys } from '../../../src/ike/key-schedule.ts';
 import {
   decodeProtected,
   encodeClear,
@@ -21,6 +22,7 @@ import {
   type MessageFragment,
 } from '../../../src/ike/message.ts';
 import { encodePayloads, type Payload, PayloadType } from '../../../src/ike/payload/index.ts';
+import { Protection } from '../../../src/ike/protection.ts';
 import { concat, fromHex, hex } from '../../../src/wire/bytes.ts';
 import { mirror, TO_RESPONDER } from '../../support/ike-configs.ts';
 import { seededRandom } from '../../support/seeded-random.ts';
@@ -306,6 +308,16 @@ describe('a received fragment (rule 80) (bad input 9)', () => {
       reason: 'fragmentation was not negotiated',
     });
   });
+
+  it.each([false, true])(
+    'is taken by an IKE SA only if that does fragmentation: %s (rule 77)',
+    (fragmentation) => {
+      const keys = { initiator: GCM, responder: GCM } as IkeKeys;
+      const protection = new Protection(crypto, keys, 'responder', fragmentation);
+      expect(protection.decode(messages[0]).kind).toBe(fragmentation ? 'incomplete' : 'discard');
+      expect(protection.isReassembling).toBe(fragmentation);
+    },
+  );
 
   it('must have its numbers', () => {
     const message = seal({ first: 0, bytes: NONE }, GCM).subarray(0, 28 + 6);

@@ -61,7 +61,7 @@ describe('the key of SKEYSEED', () => {
     const suite = { encryption: 20, keyLength: 256, integrity: 0, prf };
     const spis = { spiI: new Uint8Array(8), spiR: new Uint8Array(8) };
     const skD = (nonceR: Uint8Array) =>
-      hex(deriveIkeKeys(provider, suite, { ...nonces, nonceR, ...spis }, skeyseed).skD);
+      hex(deriveIkeKeys(provider, suite, { ...nonces, nonceR, ...spis }, skeyseed, undefined).skD);
     expect(skD(nonces.nonceR)).toHaveLength(32);
     expect(skD(nonces.nonceR)).not.toBe(skD(nonces.nonceR.with(8, 1)));
   });
@@ -117,7 +117,13 @@ describe('derived keys', () => {
         },
       };
       const skeyseed = seededRandom(9)(length);
-      const keys = deriveIkeKeys(provider, { encryption, keyLength, integrity, prf }, inputs, skeyseed);
+      const keys = deriveIkeKeys(
+        provider,
+        { encryption, keyLength, integrity, prf },
+        inputs,
+        skeyseed,
+        undefined,
+      );
       const keymat = fromHex(
         expand(
           hash,
