@@ -40,6 +40,10 @@ export class MeteredCrypto {
           },
         };
       },
+      answerKeyExchange: (method, initiatorValue) => {
+        count('keyExchange');
+        return inner.answerKeyExchange(method, initiatorValue);
+      },
       protector: (suite, keys) => {
         const copy = { encryption: keys.encryption.slice(), integrity: keys.integrity.slice() };
         this.protectors.push(inner.protector(suite, copy));

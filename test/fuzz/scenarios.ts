@@ -6,6 +6,7 @@ import { IdType } from '../../src/ike/constants.ts';
 import type { IkeLineage } from '../../src/ike/lineage.ts';
 import { defaultChildProposals, defaultIkeProposals } from '../../src/ike/proposal.ts';
 import type { Millis } from '../../src/link/clock.ts';
+import type { SaEvent } from '../../src/link/sa-store.ts';
 import { concat, fromHex, utf8 } from '../../src/wire/bytes.ts';
 import { anySelector } from '../../src/wire/traffic-selector.ts';
 import {
@@ -52,6 +53,11 @@ function only(proposals: readonly Proposal[], type: number, wanted: (id: number)
     .filter(({ transforms }) => transforms.some((t) => t.type === type));
 }
 
+function withKeyExchange(proposals: readonly Proposal[], methods: readonly number[]): Proposal[] {
+  const added = methods.map((id) => ({ type: TransformType.KE, id }));
+  return proposals.map(({ transforms }) => ({ transforms: [...transforms, ...added] }));
+}
+
 const overlay: Setup = {
   initiator: (config) => ({
     ...config,
@@ -64,6 +70,7 @@ const overlay: Setup = {
     remote: PEER.remote,
     tsRemote: [anySelector(4), anySelector(6)],
     contactKey: 'peer',
+    maxChildren: 3,
   }),
 };
 
@@ -87,6 +94,11 @@ const SETUPS: Readonly<Record<string, Setup>> = {
       ikeProposals: only(defaultIkeProposals, TransformType.INTEG, () => true),
       childProposals: only(defaultChildProposals, TransformType.INTEG, () => true),
     }),
+  },
+  'children with a key exchange of their own': {
+    initiator: (config) => ({ ...config, childProposals: withKeyExchange(config.childProposals, [31, 19]) }),
+    responder: (config) => ({ ...config, childProposals: withKeyExchange(config.childProposals, [19, 31]) }),
+    profile: (profile) => ({ ...profile, maxChildren: 3 }),
   },
   'a client behind a NAT': {
     relay: SECRET,
@@ -144,13 +156,29 @@ function same<T>(value: T): T {
 const ACTIONS: Readonly<Record<string, (ike: IkeLineage, now: Millis, end: End) => void>> = {
   liveness: (ike, now) => ike.checkLiveness(now),
   'close the child': (ike, now, end) => {
-    for (const event of end.events) {
-      if (event.type === 'child-established') ike.closeChild(event.child.tunnel.id, now);
-    }
+    for (const id of tunnelsOf(end)) ike.closeChild(id, now);
   },
+  'rekey the child': (ike, now, end) => {
+    for (const id of tunnelsOf(end)) ike.rekeyChild(id, now);
+  },
+  'create a child': (ike, now) => ike.createChild({ tsI: [anySelector(4)], tsR: [anySelector(4)] }, now),
+  'use the children': (ike, now, end) => tellOf('used', ike, now, end),
+  'use the children up': (ike, now, end) => tellOf('soft', ike, now, end),
+  'use more than the children': (ike, now, end) => tellOf('hard', ike, now, end),
   rekey: (ike, now) => ike.rekey(now),
   close: (ike, now) => ike.close(now),
 };
+
+function tunnelsOf({ events }: End): string[] {
+  return events.flatMap((event) => (event.type === 'child-established' ? [event.child.tunnel.id] : []));
+}
+
+/** What a backend says of the inbound SAs that it has. */
+function tellOf(kind: SaEvent['kind'], ike: IkeLineage, now: Millis, { store }: End): void {
+  for (const [spi, { tunnel }] of store.inbound) {
+    ike.handleSaEvent({ kind, direction: 'inbound', spi, tunnelId: tunnel.id }, now);
+  }
+}
 
 /** Something that one end is told to do. */
 export interface Action {
@@ -169,7 +197,7 @@ export function drawScript(random: Random): Action[] {
   const names = Object.keys(ACTIONS).filter((name) => name !== 'close');
   const side = () => random.pick(['initiator', 'responder'] as const);
   let at = 90 + random.below(200);
-  for (let count = random.below(5); count > 0; count--) {
+  for (let count = random.below(7); count > 0; count--) {
     script.push({ at, side: side(), what: random.pick(names) });
     at += random.pick([0, 10, 25, 60, 150]);
   }

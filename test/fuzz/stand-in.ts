@@ -14,12 +14,19 @@ export function standInX25519(inner: CryptoProvider): CryptoProvider {
       return {
         method,
         publicValue,
-        agree(peerValue) {
-          if (peerValue.length !== 32) throw new InvalidKeyExchange('not 32 octets');
-          return publicValue.map((octet, i) => octet ^ peerValue[i]);
-        },
+        agree: (peerValue) => mixed(publicValue, peerValue),
         destroy() {},
       };
     },
+    answerKeyExchange(method, initiatorValue) {
+      if (method !== KeyExchangeMethod.CURVE25519) return inner.answerKeyExchange(method, initiatorValue);
+      const publicValue = inner.random(32);
+      return { publicValue, sharedSecret: mixed(publicValue, initiatorValue) };
+    },
   };
+}
+
+function mixed(own: Uint8Array, peers: Uint8Array): Uint8Array {
+  if (peers.length !== own.length) throw new InvalidKeyExchange(`not ${own.length} octets`);
+  return own.map((octet, i) => octet ^ peers[i]);
 }
