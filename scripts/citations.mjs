@@ -39,9 +39,30 @@ export function filesWith(pattern) {
 }
 
 /**
- * Runs the tests of `files` whose titles match `pattern`, in the tree at `cwd`. `tests`: `{ file, titles, status }` of each
- * that cites, `status` being vitest's; `failures`: what went wrong outside of any test.
+ * From the report of vitest's JSON reporter. `tests`: `{ file, titles, status }` of each whose titles match `pattern`, `status`
+ * being vitest's; `failures`: what went wrong outside of any test.
  */
+export function readReport(report, pattern, cwd = process.cwd()) {
+  const { testResults } = JSON.parse(readFileSync(report, 'utf8'));
+  const matches = new RegExp(pattern);
+  const tests = testResults.flatMap(({ name, assertionResults }) =>
+    assertionResults
+      .filter(({ fullName }) => matches.test(fullName.trim()))
+      .map(({ ancestorTitles, title, status }) => ({
+        file: relative(cwd, name),
+        titles: [...ancestorTitles, title],
+        status,
+      })),
+  );
+  const failures = testResults
+    .filter(
+      (file) => file.status === 'failed' && file.assertionResults.every((one) => one.status !== 'failed'),
+    )
+    .map(({ name, message }) => `${relative(cwd, name)}: ${message}`);
+  return { tests, failures };
+}
+
+/** Runs the tests of `files` whose titles match `pattern`, in the tree at `cwd`; gives what `readReport` does. */
 export async function runTests(files, pattern, { cwd = process.cwd(), options = [], timeout = 0 } = {}) {
   const directory = mkdtempSync(join(tmpdir(), 'ike-telescope-rules-'));
   const report = join(directory, 'report.json');
@@ -59,22 +80,7 @@ export async function runTests(files, pattern, { cwd = process.cwd(), options = 
       timeout,
     );
     if (status === null) return { tests: [], failures: [`the tests did not end within ${timeout / 1000} s`] };
-    const { testResults } = JSON.parse(readFileSync(report, 'utf8'));
-    const matches = new RegExp(pattern);
-    const tests = testResults.flatMap(({ name, assertionResults }) =>
-      assertionResults
-        .filter(({ fullName }) => matches.test(fullName.trim()))
-        .map(({ ancestorTitles, title, status: outcome }) => ({
-          file: relative(cwd, name),
-          titles: [...ancestorTitles, title],
-          status: outcome,
-        })),
-    );
-    const failures = testResults
-      .filter(
-        (file) => file.status === 'failed' && file.assertionResults.every((one) => one.status !== 'failed'),
-      )
-      .map(({ name, message }) => `${relative(cwd, name)}: ${message}`);
+    const { tests, failures } = readReport(report, pattern, cwd);
     if (status !== 0 && failures.length === 0 && tests.every((test) => test.status === 'passed')) {
       failures.push(`vitest ended with ${status}`);
     }

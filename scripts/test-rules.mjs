@@ -1,8 +1,11 @@
-// npm run test:rules [-- --json]: which wire rules, bad inputs and scenarios of fixtures/wire-rules.json hold, by the test runner's
-// own results. Fails unless every one has a test and every test of it passes. The syntax of titles: CONTRIBUTING.md.
+// npm run test:rules [-- [--json] [--report FILE]]: which wire rules, bad inputs and scenarios of fixtures/wire-rules.json hold, by
+// the test runner's own results: of the tests that cite them, which are run, or in the report of a run of all tests by vitest's JSON
+// reporter. Fails unless every one has a test and every test of it passes. The syntax of titles: CONTRIBUTING.md.
 import { readFileSync } from 'node:fs';
-import { ANY, citations, filesWith, runTests } from './citations.mjs';
+import { parseArgs } from 'node:util';
+import { ANY, citations, filesWith, readReport, runTests } from './citations.mjs';
 
+const { values: options } = parseArgs({ options: { json: { type: 'boolean' }, report: { type: 'string' } } });
 const table = JSON.parse(readFileSync('fixtures/wire-rules.json', 'utf8'));
 const scenarios = Object.entries(table.scenarios).flatMap(([suite, names]) =>
   names.map((name) => `${suite}: ${name}`),
@@ -12,7 +15,8 @@ const result = {
   badInput: unproved(table.badInput.map(({ number }) => number)),
   scenarios: unproved(scenarios),
 };
-const { tests, failures: problems } = await runTests(filesWith(ANY), ANY);
+const { tests, failures: problems } =
+  options.report === undefined ? await runTests(filesWith(ANY), ANY) : readReport(options.report, ANY);
 for (const test of tests) {
   if (test.status !== 'passed') problems.push(`${test.file}: ${test.titles.join(' > ')}: ${test.status}`);
   for (const { kind, name } of citations(test.titles)) {
@@ -23,7 +27,7 @@ for (const test of tests) {
   }
 }
 
-if (process.argv.includes('--json')) console.log(JSON.stringify(result));
+if (options.json) console.log(JSON.stringify(result));
 else printTable();
 for (const problem of problems) console.error(problem);
 const statuses = Object.values(result).flatMap((group) => Object.values(group));
