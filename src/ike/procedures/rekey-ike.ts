@@ -30,6 +30,9 @@ import { deleteIkePayload, deleteReplaced } from './delete.ts';
 /** Octets of an IKE SPI (RFC 7296 3.3.1). */
 const SPI_LENGTH = 8;
 
+/** A peer that goes on with TEMPORARY_FAILURE for so long does not agree with us on the state of the IKE SA (RFC 7296 2.25). */
+const RETRY_PATIENCE = 300_000;
+
 /** What the peer agreed to. */
 interface Agreement {
   readonly localSpi: Uint8Array;
@@ -93,9 +96,15 @@ function* negotiate(sa: SaContext): Procedure<Agreement | undefined> {
 /** @throws RefusedError if the peer says that our request is malformed, which ends the IKE SA (RFC 7296 2.21.3) */
 function takeRefusal(sa: SaContext, type: number): void {
   if (type === NotifyType.INVALID_SYNTAX) throw new RefusedError(type, 'the rekeying of the IKE SA');
-  if (type !== NotifyType.TEMPORARY_FAILURE || sa.activity !== 'rekeying') return;
-  const at = sa.now + retryDelay(sa.crypto);
-  sa.agenda.set('rekey', at, () => sa.rekey());
+  const { agenda, now } = sa;
+  if (type !== NotifyType.TEMPORARY_FAILURE || sa.activity !== 'rekeying') {
+    agenda.delete('disagreement');
+    return;
+  }
+  agenda.set('rekey', now + retryDelay(sa.crypto), () => sa.rekey());
+  agenda.start('disagreement', now + RETRY_PATIENCE, () =>
+    sa.close(new RefusedError(type, 'every request to rekey the IKE SA')),
+  );
 }
 
 /** @throws ProtocolError if it does not answer our request */
