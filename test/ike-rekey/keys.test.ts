@@ -57,6 +57,11 @@ it('derives the keys of a rekeyed IKE SA from the old SK_d with the old PRF, the
         },
       };
     },
+    answerKeyExchange: (method, value) => {
+      const answer = crypto.provider.answerKeyExchange(method, value);
+      secrets.push(answer.sharedSecret.slice());
+      return answer;
+    },
     protector: (suite, given) => {
       keys.push({ encryption: given.encryption.slice(), integrity: given.integrity.slice() });
       return crypto.provider.protector(suite, given);

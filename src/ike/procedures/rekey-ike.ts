@@ -129,7 +129,7 @@ function accept(
     ke.method !== keyExchange.method
   )
     throw syntax('the peer rekeyed the IKE SA with another key exchange method than we used');
-  const nonceR = checkedNonce(payloads, sa.negotiated!.suite.prf);
+  const nonceR = checkedNonce(payloads, ikeSuite(chosen).prf);
   const inputs = { spiI: localSpi, spiR: chosen.spi.slice(), nonceI, nonceR };
   const sharedSecret = checkedAgreement(() => keyExchange.agree(ke.data));
   return { localSpi, negotiated: derive(sa, 'initiator', chosen, sharedSecret, inputs) };
@@ -176,10 +176,10 @@ export function answerRekeyIke(sa: SaContext, { payloads }: Message): Answer {
     ProtocolId.IKE,
   );
   if (chosen === undefined) return refuse(NotifyType.NO_PROPOSAL_CHOSEN);
-  const method = ikeSuite(chosen).keyExchange;
+  const { prf, keyExchange: method } = ikeSuite(chosen);
   const ke = findPayload(payloads, 'KE');
   if (ke?.method !== method) return refuse(NotifyType.INVALID_KE_PAYLOAD, encodeMethod(method));
-  const nonceI = checkedNonce(payloads, suite.prf);
+  const nonceI = checkedNonce(payloads, prf);
   const nonceR = crypto.random(NONCE_LENGTH);
   const localSpi = crypto.random(SPI_LENGTH);
   const inputs = { spiI: chosen.spi.slice(), spiR: localSpi, nonceI, nonceR };
