@@ -6,14 +6,14 @@ import { type IkeError, LocalError } from '../ike/errors.ts';
 import { HEADER_LENGTH } from '../ike/header.ts';
 import { IkeLineage } from '../ike/lineage.ts';
 import type { IkeEvent } from '../ike/output.ts';
-import { type Admission, ResponderGate } from '../ike/responder-gate.ts';
+import { type Admission, type Load, ResponderGate } from '../ike/responder-gate.ts';
 import { spiHint, unprotectedSpiHint } from '../ike/spi-hint.ts';
 import type { Clock, Millis } from '../link/clock.ts';
 import type { Attachment, Link, Origin } from '../link/link.ts';
 import type { Backend, BackendFactory } from '../link/sa-store.ts';
 import { hex } from '../wire/bytes.ts';
 import { CLOSE_PATIENCE, IkeConnection } from './connection.ts';
-import { HalfOpen } from './half-open.ts';
+import { HalfOpen, type SourceLimits, sourceLimits } from './half-open.ts';
 import { RateLimit } from './rate-limit.ts';
 import { type Ending, Session, type SessionHost } from './session.ts';
 
@@ -24,11 +24,10 @@ export interface Listener {
   readonly config: ResponderConfig;
   /** From this many half-open IKE SAs on, initiators must return a cookie (RFC 7296 2.6); 0: always. */
   readonly cookieThreshold: number;
-  /**
-   * Above this many half-open IKE SAs, new ones are dropped, but for those of known peers. One network or overlay peer may
-   * have a quarter of them, and one client behind an overlay peer an eighth of that.
-   */
+  /** Above this many half-open IKE SAs, new ones are dropped, but for those of known peers. */
   readonly maxHalfOpen: number;
+  /** How many of them one source may have; default: a share of `maxHalfOpen`. */
+  readonly maxHalfOpenPer?: Partial<SourceLimits>;
   /** A Child SA is up; called before the peer is told, so that its first packet finds a handler. */
   onChild(connection: IkeConnection): void;
   onClosed(connection: IkeConnection, ending: Ending): void;
@@ -59,21 +58,16 @@ interface Entry {
   readonly spis: Set<string>;
 }
 
-/** Of the half-open IKE SAs, the part that one source may hold. */
-const SHARE_OF_SOURCE = 1 / 4;
-/** Of an overlay peer's part, what one of its clients may hold. */
-const SHARE_OF_CLIENT = 1 / 8;
-
 /** The asynchronous part of IKE over one link: demultiplexes by SPI, drives sessions, opens and answers IKE SAs. */
 export class Endpoint {
   readonly #options: EndpointOptions;
   readonly #sessions = new Map<string, Entry>();
   /** By the id of a tunnel of theirs. */
   readonly #tunnels = new Map<string, Entry>();
-  readonly #halfOpen = new HalfOpen<Entry>();
   readonly #errorAnswers = new RateLimit(10, 100);
   #listener: Listener | undefined;
   #gate: ResponderGate | undefined;
+  #halfOpen: HalfOpen<Entry> | undefined;
   #host: SessionHost | undefined;
 
   private constructor(options: EndpointOptions) {
@@ -117,6 +111,7 @@ export class Endpoint {
       crypto: this.#options.crypto,
       cookieThreshold: listener.cookieThreshold,
     });
+    this.#halfOpen = new HalfOpen(sourceLimits(listener.maxHalfOpen, listener.maxHalfOpenPer));
   }
 
   /**
@@ -249,7 +244,7 @@ export class Endpoint {
   }
 
   #forgetHalfOpen(entry: Entry): void {
-    if (entry.firstRequest !== undefined) this.#halfOpen.delete(entry.firstRequest);
+    if (entry.firstRequest !== undefined) this.#halfOpen?.delete(entry.firstRequest);
   }
 
   /** RFC 7296 2.6: an IKE SA is found by our own SPI and the I flag, never by the sender's address. */
@@ -267,13 +262,13 @@ export class Endpoint {
     const listener = this.#listener;
     if (listener === undefined) return;
     const digest = hex(this.#options.crypto.hash('sha256', message));
-    const retransmitted = this.#halfOpen.get(digest);
+    const retransmitted = this.#halfOpen!.get(digest);
     if (retransmitted !== undefined) {
       retransmitted.session.receive(message, origin);
       return;
     }
     const { clock } = this.#opened();
-    const verdict = this.#gate!.admit(message, origin, this.#halfOpen.size, clock.now());
+    const verdict = this.#gate!.admit(message, origin, this.#load(origin), clock.now());
     if (verdict.kind !== 'accept') this.#answerRefusal(verdict, origin);
     else if (this.#hasRoom(listener, origin)) this.#respond(listener, message, origin, digest);
   }
@@ -282,15 +277,17 @@ export class Endpoint {
     const { clock } = this.#opened();
     const ike = IkeLineage.respond(listener.config, message, origin, clock.now());
     const entry = this.#add(ike, origin, (event) => this.#answered(listener, entry, event), digest);
-    this.#halfOpen.add(digest, entry, origin);
+    this.#halfOpen!.add(digest, entry, origin);
     entry.session.start();
   }
 
+  #load(origin: Origin): Load {
+    return { halfOpen: this.#halfOpen!.size, share: this.#halfOpen!.share(origin) };
+  }
+
   #hasRoom({ maxHalfOpen }: Listener, origin: Origin): boolean {
-    const share = Math.max(1, maxHalfOpen * SHARE_OF_SOURCE);
-    if (this.#halfOpen.heldBySource(origin) >= share) return false;
-    if (this.#halfOpen.heldByClient(origin) >= Math.max(1, share * SHARE_OF_CLIENT)) return false;
-    return this.#halfOpen.size < maxHalfOpen || this.#options.isKnownPeer?.(origin) === true;
+    const { halfOpen, share } = this.#load(origin);
+    return share < 1 && (halfOpen < maxHalfOpen || this.#options.isKnownPeer?.(origin) === true);
   }
 
   /** Cookies are always asked for: an attacker must not keep others from getting theirs. Errors are rate limited. */
@@ -319,7 +316,7 @@ export class Endpoint {
       }
     }
     if (this.#listener === undefined) return;
-    const verdict = this.#gate!.admit(message, origin, this.#halfOpen.size, this.#opened().clock.now());
+    const verdict = this.#gate!.admit(message, origin, this.#load(origin), this.#opened().clock.now());
     if (verdict.kind !== 'accept') this.#answerRefusal(verdict, origin);
   }
 

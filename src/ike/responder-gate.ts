@@ -19,6 +19,17 @@ export interface ResponderGateConfig {
   readonly cookieThreshold: number;
 }
 
+/** How busy a responder is when a message arrives. */
+export interface Load {
+  /** IKE SAs that are not yet established. */
+  readonly halfOpen: number;
+  /** How much of what it may have of them the message's source has: from 0 to 1. */
+  readonly share: number;
+}
+
+/** A source that has more of its part than this has to prove, by cookies, that it is the one that sends. */
+const SUSPICIOUS_SHARE = 1 / 2;
+
 /** What is to be done with a message of no known IKE SA. */
 export type Admission =
   /** An IKE_SA_INIT request to make an IKE SA of. */
@@ -39,8 +50,7 @@ export class ResponderGate {
     this.#cookies = new CookieJar(crypto);
   }
 
-  /** @param halfOpen - how many IKE SAs are not yet established */
-  admit(message: Uint8Array, origin: Origin, halfOpen: number, now: Millis): Admission {
+  admit(message: Uint8Array, origin: Origin, load: Load, now: Millis): Admission {
     const header = peekHeader(message);
     if (header === undefined) return drop('not an IKE message');
     if (message.length > MAX_REQUEST_LENGTH) return drop('longer than any first request need be');
@@ -65,7 +75,7 @@ export class ResponderGate {
       if (error instanceof ProtocolError) return drop(error.message);
       throw error;
     }
-    if (halfOpen < this.#cookieThreshold) return { kind: 'accept' };
+    if (load.halfOpen < this.#cookieThreshold && load.share <= SUSPICIOUS_SHARE) return { kind: 'accept' };
     return this.#demandCookie(header, decoded.payloads, origin, now);
   }
 

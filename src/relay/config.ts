@@ -6,6 +6,7 @@ import { EncryptionTransform } from '../crypto/transforms.ts';
 import { parseDescriptor, type RelayDescriptor, signDescriptor } from '../descriptor/descriptor.ts';
 import { addressOf, byFamily, packetSize, parsed, poolOf, relayName } from '../descriptor/fields.ts';
 import { checkDisjointPools, fixedRelaySet } from '../descriptor/relay-set.ts';
+import { type SourceLimits, sourceLimits } from '../endpoint/half-open.ts';
 import { maxInnerPacket } from '../esp/overhead.ts';
 import { DEFAULT_EXIT_POLICY, type ExitPolicy, parseExitPolicy } from '../forward/exit-policy.ts';
 import type { EspSuite } from '../link/sa-store.ts';
@@ -51,7 +52,9 @@ export interface RelayConfig {
   /** The shared key that everybody knows, for clients that cannot do NULL authentication. */
   readonly publicSharedKey?: string;
   readonly maxClients: number;
+  /** IKE SAs that are being set up. */
   readonly maxHalfOpen: number;
+  readonly maxHalfOpenPer: SourceLimits;
   readonly cookieThreshold: number;
 }
 
@@ -92,10 +95,16 @@ const EXAMPLES = {
   publicSharedKey: 'publicSharedKey: "anonymous"',
   maxClients: 'maxClients: 1000',
   maxHalfOpen: 'maxHalfOpen: 1000',
+  maxHalfOpenPer: 'maxHalfOpenPer: { address: 62, network: 250, peer: 250, client: 31 }',
+  'maxHalfOpenPer.address': 'address: 62',
+  'maxHalfOpenPer.network': 'network: 250',
+  'maxHalfOpenPer.peer': 'peer: 250',
+  'maxHalfOpenPer.client': 'client: 31',
   cookieThreshold: 'cookieThreshold: 100',
 } as const;
 
 const port = z.int().min(1).max(65_535);
+const limit = z.int().min(1, 'must be 1 or more');
 const text = z.string('must be text; put it in quotes').min(1, 'must not be empty');
 
 const schema = z.strictObject({
@@ -119,8 +128,16 @@ const schema = z.strictObject({
   encapsulation: z.literal('udp', 'can only be udp; leave the key out for plain ESP').optional(),
   publicSharedKey: text.optional(),
   maxClients: z.int().min(1).default(1000),
-  maxHalfOpen: z.int().min(1).default(1000),
-  cookieThreshold: z.int().min(0).default(100),
+  maxHalfOpen: limit.default(1000),
+  maxHalfOpenPer: z
+    .strictObject({
+      address: limit.optional(),
+      network: limit.optional(),
+      peer: limit.optional(),
+      client: limit.optional(),
+    })
+    .default({}),
+  cookieThreshold: z.int().min(0, 'must be 0 or more').optional(),
 });
 
 /**
@@ -231,8 +248,26 @@ export function parseRelayConfig(
     encapsulatedOnly,
     publicSharedKey: value.publicSharedKey,
     maxClients: value.maxClients,
-    maxHalfOpen: value.maxHalfOpen,
-    cookieThreshold: value.cookieThreshold,
+    ...halfOpenOf(value, document.error),
+  };
+}
+
+function halfOpenOf(
+  { maxHalfOpen, maxHalfOpenPer, cookieThreshold }: z.infer<typeof schema>,
+  error: (path: readonly PropertyKey[], message: string) => ConfigError,
+): Pick<RelayConfig, 'maxHalfOpen' | 'maxHalfOpenPer' | 'cookieThreshold'> {
+  for (const source of ['address', 'network', 'peer', 'client'] as const) {
+    const given = maxHalfOpenPer[source];
+    if (given === undefined || given <= maxHalfOpen) continue;
+    throw error(['maxHalfOpenPer', source], `${given} are more than all: maxHalfOpen is ${maxHalfOpen}`);
+  }
+  if (cookieThreshold !== undefined && cookieThreshold > maxHalfOpen) {
+    throw error(['cookieThreshold'], `${cookieThreshold} is never reached: maxHalfOpen is ${maxHalfOpen}`);
+  }
+  return {
+    maxHalfOpen,
+    maxHalfOpenPer: sourceLimits(maxHalfOpen, maxHalfOpenPer),
+    cookieThreshold: cookieThreshold ?? Math.min(100, Math.floor(maxHalfOpen / 8)),
   };
 }
 

@@ -179,9 +179,9 @@ export class Relay {
     const { config } = this.#options;
     this.#endpoint.listen({
       config: this.#responderConfig(),
-      // Before anybody's share of the half-open is taken by addresses that are not theirs.
-      cookieThreshold: Math.min(config.cookieThreshold, Math.floor(config.maxHalfOpen / 8)),
+      cookieThreshold: config.cookieThreshold,
       maxHalfOpen: config.maxHalfOpen,
+      maxHalfOpenPer: config.maxHalfOpenPer,
       onChild: (connection) => this.#accept(connection),
       onClosed: (connection) => {
         this.#clients.get(connection)?.();

@@ -3,9 +3,11 @@ import { dryRun } from '../../src/backend/dry-run.ts';
 import { userSpaceBackend } from '../../src/backend/userspace/backend.ts';
 import type { CryptoProvider } from '../../src/crypto/provider.ts';
 import { Endpoint, type EndpointOptions, type Listener } from '../../src/endpoint/endpoint.ts';
+import { sourceLimits } from '../../src/endpoint/half-open.ts';
 import { NotifyType } from '../../src/ike/constants.ts';
-import { decodePlain } from '../../src/ike/message.ts';
-import { PayloadType } from '../../src/ike/payload/index.ts';
+import { decodePlain, encodePlain } from '../../src/ike/message.ts';
+import { notify, PayloadType } from '../../src/ike/payload/index.ts';
+import { findNotify } from '../../src/ike/payloads.ts';
 import type { Attachment, Link, LinkHandlers, Origin } from '../../src/link/link.ts';
 import type { BackendFactory } from '../../src/link/sa-store.ts';
 import { anonymousProfile, initiatorConfig, responderConfig, signature } from '../support/ike-configs.ts';
@@ -54,6 +56,12 @@ class BareLink implements Link {
     };
   }
 
+  /** The cookie that the last message demands. */
+  cookie(): Uint8Array | undefined {
+    const decoded = decodePlain(this.sent.at(-1)?.message ?? new Uint8Array(0));
+    return decoded.kind === 'ok' ? findNotify(decoded.payloads, NotifyType.COOKIE)?.data : undefined;
+  }
+
   /** Notify types of what was sent unprotected. */
   notifies(): number[] {
     return this.sent.flatMap(({ message }) => {
@@ -62,6 +70,13 @@ class BareLink implements Link {
       return decoded.payloads.flatMap((payload) => (payload.kind === 'NOTIFY' ? [payload.type] : []));
     });
   }
+}
+
+/** The request again, with a cookie (RFC 7296 2.6). */
+function withCookie(request: Uint8Array, cookie: Uint8Array): Uint8Array {
+  const decoded = decodePlain(request);
+  if (decoded.kind !== 'ok') throw new Error(decoded.kind);
+  return encodePlain(decoded.header, [notify(NotifyType.COOKIE, cookie), ...decoded.payloads]);
 }
 
 async function bare(more: Partial<Listener> = {}, options: Partial<EndpointOptions> = {}) {
@@ -89,34 +104,42 @@ async function initRequests(count: number): Promise<Uint8Array[]> {
 }
 
 describe('half-open IKE SAs', () => {
-  it('may be a quarter of the maximum for one address, one /64, or one overlay peer', async () => {
-    const { link, endpoint } = await bare();
-    const requests = await initRequests(15);
-    const send = (origin: Partial<Origin>) =>
-      link.handlers.ike(requests.pop()!, { ...link.origin('203.0.113.1'), ...origin });
-    for (let i = 0; i < 4; i++) send({});
-    expect(endpoint.size).toBe(2);
-    for (let i = 0; i < 3; i++) send({ address: `2001:db8::${i}` });
-    expect(endpoint.size).toBe(4);
-    for (let i = 0; i < 3; i++) send({ address: `10.0.0.${i}`, overlayPeer: 'aa' });
-    expect(endpoint.size).toBe(6);
+  it('are limited for one address, one /64, one network, one overlay peer and one of its clients', async () => {
+    const maxHalfOpenPer = { address: 2, network: 3, peer: 5, client: 4 };
+    const { link, endpoint } = await bare({ maxHalfOpen: 100, maxHalfOpenPer });
+    const requests = await initRequests(60);
+    const made = (origin: Partial<Origin>) => {
+      const before = endpoint.size;
+      const from = { ...link.origin('203.0.113.1'), ...origin };
+      for (let i = 0; i < 6; i++) {
+        const request = requests.pop()!;
+        link.handlers.ike(request, from);
+        const cookie = link.cookie();
+        if (cookie !== undefined) link.handlers.ike(withCookie(request, cookie), from);
+      }
+      return endpoint.size - before;
+    };
+    expect(made({})).toBe(2);
+    expect(made({ address: '203.0.113.77' })).toBe(1);
+    expect(made({ address: '203.0.114.77' })).toBe(2);
+    expect(made({ address: '2001:db8::1' })).toBe(2);
+    expect(made({ address: '2001:db8::2' })).toBe(0);
+    expect(made({ address: '2001:db8:0:1::2' })).toBe(1);
+    expect(made({ address: '10.0.0.1', overlayPeer: 'aa' })).toBe(4);
+    expect(made({ address: '10.0.0.2', overlayPeer: 'aa' })).toBe(1);
+    expect(made({ address: '10.0.0.2', overlayPeer: 'bb' })).toBe(4);
   });
 
-  it("may be an eighth of an overlay peer's part for one of its clients", async () => {
-    const { link, endpoint } = await bare({ maxHalfOpen: 64 });
-    const requests = await initRequests(12);
-    const send = (address: string) =>
-      link.handlers.ike(requests.pop()!, { ...link.origin(address), overlayPeer: 'aa' });
-    for (let i = 0; i < 6; i++) send('10.0.0.1');
-    expect(endpoint.size).toBe(2);
-    for (let i = 0; i < 6; i++) send('10.0.0.2');
-    expect(endpoint.size).toBe(4);
+  it('are by default a sixteenth for an address, a quarter for a network or overlay peer, and an eighth of that for a client', () => {
+    expect(sourceLimits(1000)).toEqual({ address: 62, network: 250, peer: 250, client: 31 });
+    expect(sourceLimits(1000, { peer: 9 })).toEqual({ address: 62, network: 250, peer: 9, client: 31 });
+    expect(sourceLimits(3)).toEqual({ address: 1, network: 1, peer: 1, client: 1 });
   });
 
   it('have room for known peers when they are all taken by others', async () => {
     const { link, endpoint } = await bare({}, { isKnownPeer: ({ address }) => address === '192.0.2.77' });
     const requests = await initRequests(12);
-    for (let i = 0; i < 10; i++) link.handlers.ike(requests[i], link.origin(`203.0.113.${i}`));
+    for (let i = 0; i < 10; i++) link.handlers.ike(requests[i], link.origin(`203.0.${i}.113`));
     expect(endpoint.size).toBe(8);
     link.handlers.ike(requests[10], link.origin('192.0.2.77'));
     expect(endpoint.size).toBe(9);
@@ -125,7 +148,7 @@ describe('half-open IKE SAs', () => {
   });
 
   it('are told apart by the whole request: two may have one SPI and one address (rule 5)', async () => {
-    const { link, endpoint } = await bare();
+    const { link, endpoint } = await bare({ maxHalfOpenPer: { address: 8 } });
     const [one, other] = await initRequests(2);
     const twin = other.slice();
     twin.set(one.subarray(0, 8));
@@ -142,13 +165,14 @@ describe('half-open IKE SAs', () => {
   });
 
   it('give their place back when they time out', async () => {
-    const { link, clock, endpoint } = await bare();
+    const { link, clock, endpoint } = await bare({ maxHalfOpenPer: { address: 1 } });
     const requests = await initRequests(4);
     for (const request of requests.slice(0, 2)) link.handlers.ike(request, link.origin('203.0.113.1'));
+    expect(endpoint.size).toBe(1);
     await clock.advance(60_000);
     expect(endpoint.size).toBe(0);
     for (const request of requests.slice(2)) link.handlers.ike(request, link.origin('203.0.113.1'));
-    expect(endpoint.size).toBe(2);
+    expect(endpoint.size).toBe(1);
   });
 });
 

@@ -72,10 +72,19 @@ describe('relay.yaml', () => {
       encapsulatedOnly: false,
       maxClients: 1000,
       maxHalfOpen: 1000,
+      maxHalfOpenPer: { address: 62, network: 250, peer: 250, client: 31 },
       cookieThreshold: 100,
     });
     expect(config.exit).toBeUndefined();
     expect(config.mtu).toBeUndefined();
+  });
+
+  it('takes the limits of half-open IKE SAs that are given, and shares of the maximum for the others', () => {
+    expect(parse(`${minimal}maxHalfOpen: 64\nmaxHalfOpenPer: { peer: 20, client: 5 }\n`)).toMatchObject({
+      maxHalfOpen: 64,
+      maxHalfOpenPer: { address: 4, network: 16, peer: 20, client: 5 },
+      cookieThreshold: 8,
+    });
   });
 
   it('makes a descriptor that its readers accept', () => {
@@ -106,6 +115,26 @@ pool: { ip4: 10.1.0.0/16 }
   });
 
   it.each<[string, string, RegExp]>([
+    [
+      'a source with more than all',
+      `${minimal}maxHalfOpen: 10\nmaxHalfOpenPer: { client: 11 }\n`,
+      /line 6: maxHalfOpenPer\.client: 11 are more than all: maxHalfOpen is 10/,
+    ],
+    [
+      'a source with nothing',
+      `${minimal}maxHalfOpenPer:\n  network: 0\n`,
+      /line 6: maxHalfOpenPer\.network: must be 1 or more; write for example "network: 250"/,
+    ],
+    [
+      'a source that there is not',
+      `${minimal}maxHalfOpenPer: { host: 1 }\n`,
+      /maxHalfOpenPer\.host: no such key; there are address, network, peer, client/,
+    ],
+    [
+      'cookies that would never be asked for',
+      `${minimal}cookieThreshold: 2000\n`,
+      /line 5: cookieThreshold: 2000 is never reached: maxHalfOpen is 1000/,
+    ],
     [
       'an unknown key',
       `${minimal}pools: x`,

@@ -138,7 +138,7 @@ export class Pair {
       return;
     }
     const halfOpen = this.responders.filter(({ ike }) => !ike.closed && !ike.established).length;
-    const admission = this.#gate.admit(message, origin, halfOpen, this.now);
+    const admission = this.#gate.admit(message, origin, { halfOpen, share: 0 }, this.now);
     if (admission.kind === 'answer' || admission.kind === 'demand-cookie')
       this.#carry({ from: 'responder', message: admission.message, to: origin, at: this.now });
     if (admission.kind !== 'accept') return;

@@ -46,16 +46,17 @@ function answered(admission: Admission): {
   return { notify: payload.type, data: payload.data, message: admission.message };
 }
 
+const busy = (halfOpen: number, share = 0) => ({ halfOpen, share });
 const open = () => new ResponderGate({ crypto, cookieThreshold: 10 });
 
 describe('the gate', () => {
   it('accepts IKE_SA_INIT requests while few IKE SAs are half-open', () => {
-    expect(open().admit(message(init()), FROM, 9, 0)).toEqual({ kind: 'accept' });
+    expect(open().admit(message(init()), FROM, busy(9), 0)).toEqual({ kind: 'accept' });
   });
 
   it('demands a cookie from the threshold on, and accepts it back', () => {
     const gate = open();
-    const demand = answered(gate.admit(message(init()), FROM, 10, 0));
+    const demand = answered(gate.admit(message(init()), FROM, busy(10), 0));
     expect(demand.notify).toBe(NotifyType.COOKIE);
     expect(demand.data.length).toBeLessThanOrEqual(64);
     expect(peekHeader(demand.message)).toMatchObject({
@@ -66,13 +67,18 @@ describe('the gate', () => {
     });
     expect(peekHeader(demand.message)!.flags).toEqual({ initiator: false, response: true });
     const again = message(init(notify(NotifyType.COOKIE, demand.data)));
-    expect(gate.admit(again, FROM, 10, 1000)).toEqual({ kind: 'accept' });
-    expect(gate.admit(again, FROM, 10_000, 59_999)).toEqual({ kind: 'accept' });
+    expect(gate.admit(again, FROM, busy(10), 1000)).toEqual({ kind: 'accept' });
+    expect(gate.admit(again, FROM, busy(10_000), 59_999)).toEqual({ kind: 'accept' });
+  });
+
+  it('demands a cookie of a source that has more than half of its part', () => {
+    expect(open().admit(message(init()), FROM, busy(1, 0.5), 0)).toEqual({ kind: 'accept' });
+    expect(answered(open().admit(message(init()), FROM, busy(1, 0.51), 0)).notify).toBe(NotifyType.COOKIE);
   });
 
   it('binds a cookie to the origin, the SPI and the nonce, and treats a wrong one as none (rule 12)', () => {
     const gate = open();
-    const { data } = answered(gate.admit(message(init()), FROM, 10, 0));
+    const { data } = answered(gate.admit(message(init()), FROM, busy(10), 0));
     const cookie = notify(NotifyType.COOKIE, data);
     const others = [
       [message(init(cookie)), { ...FROM, address: '198.51.100.9' }],
@@ -86,40 +92,40 @@ describe('the gate', () => {
       [message(init(notify(NotifyType.COOKIE, new Uint8Array(0)))), FROM],
     ] as const;
     for (const [octets, origin] of others) {
-      expect(answered(gate.admit(octets, origin, 10, 0)).notify).toBe(NotifyType.COOKIE);
+      expect(answered(gate.admit(octets, origin, busy(10), 0)).notify).toBe(NotifyType.COOKIE);
     }
   });
 
   it('answers requests of unknown IKE SAs with INVALID_IKE_SPI, never responses', () => {
     const spiR = SPI.toReversed();
     const fields = { spiR, exchangeType: 37, messageId: 5 };
-    const answer = answered(open().admit(message([], fields), FROM, 0, 0));
+    const answer = answered(open().admit(message([], fields), FROM, busy(0), 0));
     expect(answer.notify).toBe(NotifyType.INVALID_IKE_SPI);
     expect(answer.data).toHaveLength(0);
     expect(peekHeader(answer.message)).toMatchObject({ spiI: SPI, spiR, messageId: 5, exchangeType: 37 });
-    expect(open().admit(answer.message, FROM, 0, 0).kind).toBe('drop');
+    expect(open().admit(answer.message, FROM, busy(0), 0).kind).toBe('drop');
     expect(
-      open().admit(message(init(), { flags: { initiator: false, response: true } }), FROM, 0, 0).kind,
+      open().admit(message(init(), { flags: { initiator: false, response: true } }), FROM, busy(0), 0).kind,
     ).toBe('drop');
   });
 
   it('answers a higher major version with its own, and drops a lower one (rule 21) (bad input 17)', () => {
     const higher = message(init()).with(17, 0x30);
-    const answer = answered(open().admit(higher, FROM, 0, 0));
+    const answer = answered(open().admit(higher, FROM, busy(0), 0));
     expect(answer.notify).toBe(NotifyType.INVALID_MAJOR_VERSION);
     expect(answer.message[17]).toBe(0x20);
-    expect(open().admit(message(init()).with(17, 0x10), FROM, 0, 0).kind).toBe('drop');
+    expect(open().admit(message(init()).with(17, 0x10), FROM, busy(0), 0).kind).toBe('drop');
     // Minor versions and unassigned flags do not matter.
-    expect(open().admit(message(init()).with(17, 0x2f), FROM, 0, 0).kind).toBe('accept');
-    expect(open().admit(message(init()).with(19, 0xdf), FROM, 0, 0).kind).toBe('accept');
+    expect(open().admit(message(init()).with(17, 0x2f), FROM, busy(0), 0).kind).toBe('accept');
+    expect(open().admit(message(init()).with(19, 0xdf), FROM, busy(0), 0).kind).toBe('accept');
   });
 
   it('answers an unknown critical payload', () => {
     const payload = { kind: 'UNKNOWN', type: 200, critical: true, data: new Uint8Array(2) } as const;
-    const answer = answered(open().admit(message([...init(), payload]), FROM, 0, 0));
+    const answer = answered(open().admit(message([...init(), payload]), FROM, busy(0), 0));
     expect(answer.notify).toBe(NotifyType.UNSUPPORTED_CRITICAL_PAYLOAD);
     expect(answer.data).toEqual(Uint8Array.of(200));
-    expect(open().admit(message([...init(), { ...payload, critical: false }]), FROM, 0, 0).kind).toBe(
+    expect(open().admit(message([...init(), { ...payload, critical: false }]), FROM, busy(0), 0).kind).toBe(
       'accept',
     );
   });
@@ -143,7 +149,7 @@ describe('the gate', () => {
       message([...init(), ...init()]),
       message([...init().slice(0, 2), { kind: 'NONCE', data: new Uint8Array(15) }]),
     ];
-    for (const octets of wrong) expect(open().admit(octets, FROM, 0, 0).kind).toBe('drop');
+    for (const octets of wrong) expect(open().admit(octets, FROM, busy(0), 0).kind).toBe('drop');
   });
 
   it('never throws for anything, and accepts nothing that was tampered with beyond recognition', () => {
@@ -156,7 +162,7 @@ describe('the gate', () => {
         octets[Math.floor(uniform() * octets.length)] = Math.floor(uniform() * 256);
       }
       expect(['accept', 'demand-cookie', 'answer', 'drop']).toContain(
-        gate.admit(octets, FROM, i % 20, i).kind,
+        gate.admit(octets, FROM, busy(i % 20), i).kind,
       );
     }
   });
@@ -185,6 +191,6 @@ describe('cookies', () => {
   it('are not looked at below the threshold', () => {
     const octets = message(init(notify(NotifyType.COOKIE, Uint8Array.of(1))));
     expect(findNotify(init(), NotifyType.COOKIE)).toBeUndefined();
-    expect(open().admit(octets, FROM, 0, 0)).toEqual({ kind: 'accept' });
+    expect(open().admit(octets, FROM, busy(0), 0)).toEqual({ kind: 'accept' });
   });
 });
