@@ -16,10 +16,15 @@ import type { Role, SaContext } from './sa-context.ts';
 
 /** How long packets that were sent before a replaced SA was deleted are still accepted (RFC 7296 2.8). */
 const LATE_PACKETS: Millis = 5_000;
+/** How long a peer may take to delete what it has replaced: longer than it goes on sending a request. */
+const DELETE_PATIENCE: Millis = 180_000;
 
-/** What is due for a Child SA: to be rekeyed, to be deleted, or, once it is deleted, to be forgotten. */
-const ALARMS = ['rekey', 'expire', 'forget'] as const;
+const ALARMS = ['rekey', 'expire', 'overdue', 'forget'] as const;
 
+/**
+ * What is due for a Child SA: to be rekeyed, to be deleted, to be given up because the Delete that the peer owes us has not
+ * come, or, once it is deleted, to be forgotten.
+ */
 export type Alarm = (typeof ALARMS)[number];
 
 /** The peer's exchange that replaces a Child SA, and what it made; undefined while that is being installed. */
@@ -93,10 +98,15 @@ export function findByPeerSpi(sa: SaContext, spiOut: number): ChildSa | undefine
   return undefined;
 }
 
-/** The Child SAs that exist at both ends, or of one tunnel; those that only receive late packets are not among them. */
+/** Whether it exists at both ends: what only receives late packets does not. */
+export function isLive(sa: SaContext, { spiIn, state }: ChildSa): boolean {
+  return sa.children.has(spiIn) && state !== 'late';
+}
+
+/** The Child SAs that exist at both ends, or those of one tunnel. */
 export function liveChildren(sa: SaContext, tunnelId?: string): ChildSa[] {
   return [...sa.children.values()].filter(
-    ({ state, tunnel }) => state !== 'late' && (tunnelId === undefined || tunnel.id === tunnelId),
+    (child) => isLive(sa, child) && (tunnelId === undefined || child.tunnel.id === tunnelId),
   );
 }
 
@@ -217,6 +227,12 @@ function takeRegistered(child: ChildSa): SaParameters | undefined {
   return outbound.sa;
 }
 
+/** Another has taken its place, and the peer is to delete it. */
+export function awaitDelete(sa: SaContext, child: ChildSa): void {
+  child.state = 'rekeyed';
+  setAlarm(sa, child, 'overdue', sa.now + DELETE_PATIENCE);
+}
+
 /** Has us never send on it again. */
 export function dropOutbound(sa: SaContext, child: ChildSa): void {
   const { outbound } = child;
@@ -236,7 +252,7 @@ export function retire(sa: SaContext, child: ChildSa): void {
     removeTunnel(sa, child.tunnel.id);
     return;
   }
-  for (const alarm of ['rekey', 'expire'] as const) clearAlarm(sa, child, alarm);
+  for (const alarm of ALARMS) clearAlarm(sa, child, alarm);
   setAlarm(sa, child, 'forget', sa.now + LATE_PACKETS);
 }
 

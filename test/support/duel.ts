@@ -1,13 +1,14 @@
 import { nodeProvider } from '../../src/crypto/node.ts';
 import type { CryptoProvider } from '../../src/crypto/provider.ts';
 import { zero } from '../../src/crypto/transforms.ts';
-import { decodeSpi } from '../../src/ike/child-sa.ts';
+import { decodeSpi, encodeSpi } from '../../src/ike/child-sa.ts';
 import type { InitiatorConfig, ResponderConfig, ResponderProfile } from '../../src/ike/config.ts';
-import { ExchangeType, nameOf } from '../../src/ike/constants.ts';
+import { ExchangeType, NotifyType, nameOf } from '../../src/ike/constants.ts';
 import { IkeLineage } from '../../src/ike/lineage.ts';
 import { peekHeader } from '../../src/ike/message.ts';
 import type { IkeEvent, Output } from '../../src/ike/output.ts';
-import { type Payload, ProtocolId } from '../../src/ike/payload/index.ts';
+import { type Payload, ProtocolId, type Transform } from '../../src/ike/payload/index.ts';
+import { findNotify, findPayload } from '../../src/ike/payloads.ts';
 import type { Millis } from '../../src/link/clock.ts';
 import type { SaOperation } from '../../src/link/sa-store.ts';
 import { hex } from '../../src/wire/bytes.ts';
@@ -48,6 +49,12 @@ export interface Reading {
   readonly names: readonly string[];
   /** SPIs of its ESP Delete payloads, counted from 1. */
   readonly spis: readonly number[];
+  /** What its REKEY_SA or CHILD_SA_NOT_FOUND names, counted from 1. */
+  readonly rekeyed?: { readonly protocol: number; readonly spi: number };
+  /** The transforms of its proposals. */
+  readonly transforms: readonly (readonly Transform[])[];
+  /** Of its KE payload. */
+  readonly method?: number;
 }
 
 /** One of the two hosts: its IKE SA with those that replaced it, its SA database, and what it said. */
@@ -88,6 +95,19 @@ export class Host {
   get reserved(): number[] {
     return [...this.store.reserved].filter((spi) => !this.store.inbound.has(spi)).map(number);
   }
+}
+
+function methodOf(payloads: readonly Payload[]): Pick<Reading, 'method'> {
+  const ke = findPayload(payloads, 'KE');
+  return ke === undefined ? {} : { method: ke.method };
+}
+
+function rekeyedOf(payloads: readonly Payload[]): Pick<Reading, 'rekeyed'> {
+  const { REKEY_SA, CHILD_SA_NOT_FOUND } = NotifyType;
+  const found = findNotify(payloads, REKEY_SA) ?? findNotify(payloads, CHILD_SA_NOT_FOUND);
+  return found?.spi.length === 4
+    ? { rekeyed: { protocol: found.protocol, spi: number(decodeSpi(found.spi)) } }
+    : {};
 }
 
 function number(spi: number): number {
@@ -175,6 +195,23 @@ export class Duel {
     return reading;
   }
 
+  /** Puts other payloads into a message on its way, as if its sender had; nobody notices. */
+  rewrite({ to, message }: InFlight, payloads: readonly Payload[]): InFlight {
+    return { to, message: this.crypto.rewrite(message, payloads) };
+  }
+
+  /** Has a host delete Child SAs, by its inbound SPIs counted from 1, without knowing it. */
+  forge(side: Side, spis: readonly number[]): void {
+    this.call(side, (ike, now) => ike.checkLiveness(now));
+    const flight = this.#flights.pop()!;
+    const deletion: Payload = {
+      kind: 'DELETE',
+      protocol: ProtocolId.ESP,
+      spis: spis.map((counted) => encodeSpi(spi(counted))),
+    };
+    this.#flights.push(this.rewrite(flight, [deletion]));
+  }
+
   /** Delivers everything, in the order in which it was sent, until nothing is on its way. */
   settle(): this {
     for (let flight = this.#flights[0]; flight !== undefined; flight = this.#flights[0])
@@ -196,6 +233,9 @@ export class Duel {
           ? payload.spis.map((octets) => number(decodeSpi(octets)))
           : [],
       ),
+      transforms: (findPayload(payloads, 'SA')?.proposals ?? []).map(({ transforms }) => transforms),
+      ...methodOf(payloads),
+      ...rekeyedOf(payloads),
     };
   }
 

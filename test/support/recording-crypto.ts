@@ -1,11 +1,12 @@
 import type { CryptoProvider, Protector } from '../../src/crypto/provider.ts';
-import { decodePlain, decodeProtected } from '../../src/ike/message.ts';
+import { decodePlain, decodeProtected, encodeProtected, peekHeader } from '../../src/ike/message.ts';
 import type { Payload } from '../../src/ike/payload/index.ts';
 
 /** A provider that keeps a copy of every cipher it makes, so that a test can read what was protected. */
 export class RecordingCrypto {
   readonly provider: CryptoProvider;
   readonly #protectors: Protector[] = [];
+  #rewritten = 0xa0;
 
   constructor(inner: CryptoProvider) {
     this.provider = {
@@ -23,6 +24,19 @@ export class RecordingCrypto {
         return inner.protector(suite, keys);
       },
     };
+  }
+
+  /** A message with the same header and other payloads, protected with the same keys. @throws Error if it is not protected */
+  rewrite(message: Uint8Array, payloads: readonly Payload[]): Uint8Array {
+    const protector = this.#protectors.find((own) => decodeProtected(message, own).kind === 'ok');
+    const header = peekHeader(message);
+    if (protector === undefined || header === undefined) throw new Error('the message cannot be rewritten');
+    return encodeProtected(
+      header,
+      payloads,
+      protector,
+      Uint8Array.from({ length: 8 }, () => this.#rewritten++),
+    );
   }
 
   /** The payloads of a message, decrypted if it is protected. @throws Error if it cannot be read */

@@ -1,6 +1,8 @@
 import { InvalidKeyExchange } from '../../crypto/provider.ts';
+import type { TunnelPolicy } from '../../link/sa-store.ts';
 import { coverSame, rekeyProposals, selectorsFor } from '../child-policy.ts';
 import {
+  awaitDelete,
   type ChildAgreement,
   type ChildSa,
   childInfo,
@@ -9,6 +11,7 @@ import {
   findByPeerSpi,
   installInbound,
   installOutbound,
+  isLive,
   liveChildren,
   newTunnel,
   type Reservation,
@@ -179,6 +182,11 @@ function syntax(message: string): ProtocolError {
 /** Makes a Child SA besides those that there are; says how that went. */
 export function* createChild(sa: SaContext, selectors: SelectorPair): Procedure<void> {
   const wanted = { proposals: sa.config.childProposals, ...selectors };
+  if (liveChildren(sa).some(({ tunnel }) => isSamePolicy(tunnel, selectors))) {
+    const error = new LocalError('there is a Child SA with these traffic selectors');
+    sa.emit({ type: 'child-failed', error });
+    return;
+  }
   try {
     yield* requestChild(sa, wanted, (reserved, agreed) => establishChild(sa, wanted, reserved, agreed));
   } catch (error) {
@@ -190,6 +198,10 @@ export function* createChild(sa: SaContext, selectors: SelectorPair): Procedure<
       sa.emit({ type: 'child-failed', error });
     } else throw error;
   }
+}
+
+function isSamePolicy({ local, remote }: TunnelPolicy, { tsI, tsR }: SelectorPair): boolean {
+  return coverSame(local, tsI) && coverSame(remote, tsR);
 }
 
 /** Whether a refusal ends the IKE SA (RFC 7296 2.21.3). */
@@ -294,7 +306,7 @@ function* answerRekey(
       const { agreement, response } = agree(sa, reserved, chosen, payloads, nonceR);
       const child = yield* installInbound(sa, reserved, { ...agreement, ...assignedOf(old) }, old.tunnel);
       rival.child = child;
-      if (!joinRekey(sa, old, rival)) {
+      if (!joinRekey(sa, old, child, rival)) {
         removeSas(sa, child);
         throw new LocalError('the Child SA was closed while the peer rekeyed it');
       }
@@ -314,10 +326,10 @@ function activityOf({ state, lost, rival }: ChildSa): ChildActivity | undefined 
 }
 
 /** The successor is installed: false if there is nothing left for it to replace. */
-function joinRekey(sa: SaContext, old: ChildSa, { child, redundant }: Rival): boolean {
-  if (redundant) child!.state = 'rekeyed';
-  else if (!sa.children.has(old.spiIn) || old.state === 'closing' || old.state === 'late') return false;
-  else if (old.state === 'idle') old.state = 'rekeyed';
+function joinRekey(sa: SaContext, old: ChildSa, child: ChildSa, { redundant }: Rival): boolean {
+  if (redundant) awaitDelete(sa, child);
+  else if (!isLive(sa, old) || old.state === 'closing') return false;
+  else if (old.state === 'idle') awaitDelete(sa, old);
   return true;
 }
 
@@ -337,7 +349,7 @@ function assignedOf({ assigned }: ChildSa): Pick<ChildAgreement, 'assigned'> {
 function selectorsInUse({ tunnel }: ChildSa, payloads: readonly Payload[]): SelectorPair | undefined {
   const tsI = narrow(payloadOf(payloads, 'TSi').selectors, tunnel.remote);
   const tsR = narrow(payloadOf(payloads, 'TSr').selectors, tunnel.local);
-  return coverSame(tsI, tunnel.remote) && coverSame(tsR, tunnel.local) ? { tsI, tsR } : undefined;
+  return isSamePolicy(tunnel, { tsI: tsR, tsR: tsI }) ? { tsI, tsR } : undefined;
 }
 
 /**

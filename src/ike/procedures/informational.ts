@@ -1,11 +1,10 @@
 import {
-  type ChildSa,
   decodeSpi,
   dropOutbound,
   encodeSpi,
   findByPeerSpi,
+  isLive,
   liveChildren,
-  removeChild,
   retire,
   takeOver,
 } from '../child-sa.ts';
@@ -64,36 +63,26 @@ export function answerInformational(sa: SaContext, { payloads }: Message): Answe
 function closeChild(sa: SaContext, spi: Uint8Array): Uint8Array[] {
   if (spi.length !== 4) return [];
   const child = findByPeerSpi(sa, decodeSpi(spi));
-  if (child === undefined || child.state === 'late' || child.lost) {
+  if (child === undefined || !isLive(sa, child) || child.lost) {
     const { strayDeletes } = sa.lineage;
     if (child === undefined && (strayDeletes?.size ?? MAX_STRAYS) < MAX_STRAYS)
       strayDeletes!.add(decodeSpi(spi));
     return [];
   }
-  switch (child.state) {
-    case 'closing':
-      // RFC 7296 1.4.1: the deletes have crossed. The inbound SA goes when ours is answered.
-      dropOutbound(sa, child);
-      return [];
-    case 'rekeying':
-      // It may be that the peer has answered our request to replace it, and does not wait for us to delete it.
-      if (child.rival === undefined) child.lost = true;
-      else succeed(sa, child);
-      return [encodeSpi(child.spiIn)];
-    case 'rekeyed':
-      succeed(sa, child);
-      return [encodeSpi(child.spiIn)];
-    case 'idle':
-      sa.lineage.childLoss = new IkeError(CLOSED_BY_PEER);
-      removeChild(sa, child);
-      return [encodeSpi(child.spiIn)];
+  if (child.state === 'closing') {
+    // RFC 7296 1.4.1: the deletes have crossed. The inbound SA goes when ours is answered.
+    dropOutbound(sa, child);
+    return [];
   }
-}
-
-/** The peer has deleted what it has replaced, or what is redundant. */
-function succeed(sa: SaContext, child: ChildSa): void {
   const successor = child.rival?.child;
-  if (successor?.state !== 'late' && successor !== undefined) takeOver(sa, successor, child);
+  const isReplaced = successor !== undefined && isLive(sa, successor);
+  if (child.state === 'rekeying' && !isReplaced) {
+    // It may be that the peer has answered our request to replace it, and does not wait for us to delete it.
+    child.lost = true;
+    return [encodeSpi(child.spiIn)];
+  }
+  if (isReplaced) takeOver(sa, successor, child);
   retire(sa, child);
   if (liveChildren(sa, child.tunnel.id).length === 0) sa.lineage.childLoss = new IkeError(CLOSED_BY_PEER);
+  return [encodeSpi(child.spiIn)];
 }

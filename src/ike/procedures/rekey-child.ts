@@ -2,12 +2,14 @@ import type { SaEvent } from '../../link/sa-store.ts';
 import { coverSame, rekeyProposals } from '../child-policy.ts';
 import {
   type Alarm,
+  awaitDelete,
   type ChildAgreement,
   type ChildSa,
   childInfo,
   dropOutbound,
   installInbound,
   installOutbound,
+  isLive,
   liveChildren,
   type Reservation,
   type Rival,
@@ -34,6 +36,7 @@ export function wakeChild(sa: SaContext, child: ChildSa, alarm: Alarm): void {
       sa.enqueue('rekey', (current) => rekeyChild(current, child));
       return;
     case 'expire':
+    case 'overdue':
       expireChild(sa, child);
       return;
     case 'forget':
@@ -57,7 +60,7 @@ export function followSaEvent(sa: SaContext, { kind, direction, spi, tunnelId }:
 /** It must not be used any more, whatever the peer says to that. */
 function expireChild(sa: SaContext, child: ChildSa): void {
   const { spiIn, state, rival } = child;
-  if (!sa.children.has(spiIn) || state === 'late') return;
+  if (!isLive(sa, child)) return;
   // The peer has replaced it, and is the one to delete it.
   if (rival?.child !== undefined) takeOver(sa, rival.child, child);
   else if (state !== 'closing') {
@@ -104,7 +107,8 @@ function settle(sa: SaContext, old: ChildSa): void {
   if (old.lost) {
     sa.lineage.childLoss = new IkeError(CLOSED_BY_PEER);
     removeChild(sa, old);
-  } else old.state = old.rival === undefined ? 'idle' : 'rekeyed';
+  } else if (old.rival === undefined) old.state = 'idle';
+  else awaitDelete(sa, old);
 }
 
 function* replace(
@@ -151,8 +155,8 @@ function isRedundant({ rival }: ChildSa, { nonces }: ChildAgreement): boolean {
 function makeRedundant(sa: SaContext, rival: Rival): void {
   rival.redundant = true;
   const { child } = rival;
-  if (child === undefined || !sa.children.has(child.spiIn)) return;
-  child.state = 'rekeyed';
+  if (child === undefined || !isLive(sa, child)) return;
+  awaitDelete(sa, child);
   dropOutbound(sa, child);
 }
 
