@@ -50,6 +50,11 @@ export class IkeConnection {
     return this.#session.checkLiveness();
   }
 
+  /** Replaces the IKE SA by a new one now, whatever its lifetime (RFC 7296 1.3.2). */
+  rekey(): void {
+    this.#session.perform((ike, now) => ike.rekey(now));
+  }
+
   /** A hint, from outside any SA, that the peer has lost its state: answered with a liveness check, rate limited. */
   hint(): void {
     this.#session.perform((ike, now) => ike.hint(now));
