@@ -5,16 +5,16 @@ import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 
 const KINDS = { rule: 'rules', 'bad input': 'badInput', scenario: 'scenarios' };
-const NUMBERS = /\((rule|bad input)s? (\d+(?:, \d+)*)\)/g;
+const NUMBERS = /(?:\(|, )(rule|bad input)s? (\d+(?:, \d+)*)(?=[,)])/g;
 const SCENARIO = /^scenario: ([^(]+)/;
 
 /** A regular expression that finds every title that cites. */
-export const ANY = '\\((rule|bad input)s? \\d|scenario: ';
+export const ANY = '(\\(|, )(rule|bad input)s? \\d+[,)]|scenario: ';
 
 /** One that finds the titles that cite `reference`: "rule 3", "bad input 4", "scenario: child rekey: collision". */
 export function patternOf(reference) {
   const [, kind, number] = /^(rule|bad input) (\d+)$/.exec(reference) ?? [];
-  return kind === undefined ? `${reference}( \\(|$)` : `\\(${kind}s? (\\d+, )*${number}(, \\d+)*\\)`;
+  return kind === undefined ? `${reference}( \\(|$)` : `(\\(|, )${kind}s? (\\d+, )*${number}[,)]`;
 }
 
 /** What the titles of a test and of its describe blocks cite: `{ kind: 'rules' | 'badInput' | 'scenarios', name }`. */

@@ -76,7 +76,7 @@ describe.each(PROVIDERS)('%s: ESP vectors', (_, provide) => {
   }>('esp-aes-gcm');
   // The other cases have sequence numbers that a receiver comes to after 2^32 packets or more.
   const reachable = gcm.cases.filter(({ aad }) => aad.length === 16 || aad.startsWith('00000000', 8));
-  it.each(reachable)(`${gcm.source}: $name`, ({ encryptionKey, iv, aad, ciphertext, icv }) => {
+  it.each(reachable)(`${gcm.source}: $name (rule 84)`, ({ encryptionKey, iv, aad, ciphertext, icv }) => {
     const encryption = fromHex(encryptionKey);
     const esn = aad.length === 24;
     const keyLength = (encryption.length - 4) * 8;

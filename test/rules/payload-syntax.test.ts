@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { ProtocolError } from '../../src/ike/errors.ts';
 import { encodePlain, peekHeader } from '../../src/ike/message.ts';
 import {
   decodePayloads,
@@ -10,7 +11,13 @@ import {
   type ProposalPayload,
   ProtocolId,
 } from '../../src/ike/payload/index.ts';
-import { chooseProposal, encodeProposals } from '../../src/ike/proposal.ts';
+import {
+  chooseProposal,
+  defaultChildProposals,
+  defaultIkeProposals,
+  encodeProposals,
+  verifyAnswer,
+} from '../../src/ike/proposal.ts';
 import { fromHex, hex } from '../../src/wire/bytes.ts';
 import { WireError } from '../../src/wire/reader.ts';
 import { anySelector } from '../../src/wire/traffic-selector.ts';
@@ -179,6 +186,53 @@ describe('proposals', () => {
     ];
     expect(choose(offer([...unknown, GCM, ESN]))?.transforms).toEqual([GCM, ESN]);
     expect(choose(offer(unknown))).toBeUndefined();
+  });
+
+  it('have Key Length for ciphers of several key sizes alone, as a TV attribute, and get it back unchanged (rule 46)', () => {
+    const lengths = [...defaultIkeProposals, ...defaultChildProposals]
+      .flatMap(({ transforms }) => transforms)
+      .map(({ type, id, keyLength }) => [type === 1 && id !== 28, keyLength !== undefined]);
+    for (const [needsLength, hasLength] of lengths) expect(hasLength).toBe(needsLength);
+    const short = { ...GCM, keyLength: 128 };
+    const { bytes } = encodePayloads([{ kind: 'SA', proposals: [offer([short, ESN])] }]);
+    expect(hex(bytes)).toContain('0300000c01000014800e0080');
+    const ours = [{ transforms: [GCM, short, ESN] }];
+    expect(chooseProposal(ours, [offer([short, ESN])], ProtocolId.ESP)?.transforms).toEqual([short, ESN]);
+    for (const { keyLength: _, ...without } of [GCM, short])
+      expect(choose(offer([without, ESN]))).toBeUndefined();
+    for (const keyLength of [128, 192, 512, undefined]) {
+      const { keyLength: _, ...bare } = GCM;
+      const cipher = keyLength === undefined ? bare : { ...bare, keyLength };
+      expect(() =>
+        verifyAnswer([{ transforms: [GCM, ESN] }], [offer([cipher, ESN])], ProtocolId.ESP),
+      ).toThrow(ProtocolError);
+    }
+  });
+
+  it('of AEAD ciphers have no integrity transform, or NONE, and no other (rule 47)', () => {
+    for (const { transforms } of [...defaultIkeProposals, ...defaultChildProposals]) {
+      const isAead = transforms.some(({ type, id }) => type === 1 && (id === 20 || id === 28));
+      expect(transforms.some(({ type, id }) => type === 3 && id !== 0)).toBe(!isAead);
+    }
+    const none = { type: 3, id: 0 };
+    expect(choose(offer([GCM, ESN]))?.transforms).toEqual([GCM, ESN]);
+    expect(choose(offer([GCM, none, ESN]))?.transforms).toEqual([GCM, none, ESN]);
+    expect(choose(offer([GCM, { type: 3, id: 12 }, ESN]))).toBeUndefined();
+  });
+
+  it('for ESP have ESN, and what is missing of the optional types is NONE (rule 49)', () => {
+    for (const { transforms } of defaultChildProposals) {
+      expect(transforms.some(({ type }) => type === 5)).toBe(true);
+    }
+    expect(choose(offer([GCM]))).toBeUndefined();
+    const withKe = (...ids: readonly number[]) => [GCM, ...ids.map((id) => ({ type: 4, id })), ESN];
+    const answered = (ours: readonly number[], theirs: readonly number[]) =>
+      chooseProposal([{ transforms: withKe(...ours) }], [offer(withKe(...theirs))], ProtocolId.ESP)
+        ?.transforms;
+    expect(answered([31], [])).toBeUndefined();
+    expect(answered([31, 0], [])).toEqual(withKe());
+    expect(answered([], [31])).toBeUndefined();
+    expect(answered([], [31, 0])).toEqual(withKe(0));
   });
 
   it('for ESP in IKE_AUTH have no key exchange, or NONE (rule 48)', () => {
