@@ -104,6 +104,11 @@ export class Endpoint {
     return this.#sessions.size;
   }
 
+  /** Those that are being set up by others. */
+  get halfOpen(): number {
+    return this.#halfOpen?.size ?? 0;
+  }
+
   /** Answers IKE_SA_INIT requests from now on. */
   listen(listener: Listener): void {
     this.#listener = listener;
