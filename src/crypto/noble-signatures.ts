@@ -12,6 +12,7 @@ import {
   UnsupportedAlgorithm,
 } from './provider.ts';
 import { expectSignsBy, signsBy } from './signature-scheme.ts';
+import { CURVE_KEY_TYPES } from './signing-curves.ts';
 import { decodeSpki, encodeSpki } from './spki.ts';
 
 const CURVES = { 'ecdsa-p256': p256, 'ecdsa-p384': p384, 'ecdsa-p521': p521 };
@@ -23,6 +24,7 @@ type EcdsaScheme = Extract<SignatureScheme, { readonly kind: 'ecdsa' }>;
 export function nobleSignatures(random: RandomSource): Signatures {
   return {
     randomised: false,
+    keyTypes: CURVE_KEY_TYPES,
     generate: (type) => signingKey(drawPkcs8(type, random)),
     fromPkcs8: signingKey,
     sign(key, scheme, message) {

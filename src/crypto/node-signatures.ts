@@ -4,7 +4,7 @@ import { type Curve, publicKeyFrom, rsaPublicKeyFrom } from './node-public-key.t
 import { drawPkcs8, normalisePkcs8 } from './pkcs8.ts';
 import type { SignatureScheme, Signatures, SigningKey } from './provider.ts';
 import { expectSignsBy, signsBy } from './signature-scheme.ts';
-import type { CurveKeyType } from './signing-curves.ts';
+import { CURVE_KEY_TYPES, type CurveKeyType } from './signing-curves.ts';
 import { decodeSpki, type PublicKey } from './spki.ts';
 
 const CURVES: Readonly<Record<CurveKeyType, Curve>> = {
@@ -20,6 +20,7 @@ const privateKeys = new WeakMap<SigningKey, KeyObject>();
 export function nodeSignatures(random: RandomSource): Signatures {
   return {
     randomised: true,
+    keyTypes: [...CURVE_KEY_TYPES, 'rsa'],
     generate: (type) => signingKey(drawPkcs8(type, random)),
     fromPkcs8: signingKey,
     sign(key, scheme, message) {

@@ -113,6 +113,8 @@ export interface SigningKey {
 export interface Signatures {
   /** Whether `sign` draws from a source that replays cannot seed. */
   readonly randomised: boolean;
+  /** What kinds of keys this provider has. */
+  readonly keyTypes: readonly KeyType[];
   generate(type: Exclude<KeyType, 'rsa'>): SigningKey;
   /**
    * The key in a PKCS #8 document.

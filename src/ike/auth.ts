@@ -4,7 +4,7 @@ import { concat, utf8 } from '../wire/bytes.ts';
 import type { Identity, LocalAuthentication, ProvableAuthentication } from './config.ts';
 import { AuthMethod, IdType } from './constants.ts';
 import type { AuthPayload } from './payload/index.ts';
-import { createSignature, verifySignature } from './signature-auth.ts';
+import { createSignature, type PeerAbilities, verifySignature } from './signature-auth.ts';
 
 const KEY_PAD = utf8('Key Pad for IKEv2');
 
@@ -29,27 +29,23 @@ export function identityOf(local: LocalAuthentication): Identity {
 
 /**
  * Our AUTH payload.
- * @param peerHashes - the peer's SIGNATURE_HASH_ALGORITHMS; undefined if it sent none
+ * @param peer - what it says that it verifies
  * @throws LocalError if the peer cannot verify a signature of our key (RFC 7427 4)
  */
-export function createAuth(
-  local: LocalAuthentication,
-  inputs: AuthInputs,
-  peerHashes: ReadonlySet<number> | undefined,
-): AuthPayload {
+export function createAuth(local: LocalAuthentication, inputs: AuthInputs, peer: PeerAbilities): AuthPayload {
   switch (local.kind) {
     case 'null':
       return { kind: 'AUTH', method: AuthMethod.NULL, data: sharedKeyAuth(inputs.skP, inputs) };
     case 'shared-key':
       return { kind: 'AUTH', method: AuthMethod.SHARED_KEY, data: sharedKeyAuth(local.secret, inputs) };
     case 'signature':
-      return createSignature(local, inputs.crypto, signedOctets(inputs), peerHashes);
+      return createSignature(local, inputs.crypto, signedOctets(inputs), peer);
   }
 }
 
 /**
  * Whether the peer's AUTH payload proves what is demanded, by the demanded method. Never throws.
- * @param peerHashes - as for `createAuth`: a peer that knows Digital Signature has to use it (RFC 7427 3)
+ * @param peerHashes - its SIGNATURE_HASH_ALGORITHMS: a peer that knows Digital Signature has to use it (RFC 7427 3)
  */
 export function verifyAuth(
   remote: ProvableAuthentication,

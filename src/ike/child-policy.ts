@@ -1,6 +1,7 @@
 import { IntegrityTransform, SequenceNumbers, TransformType } from '../crypto/transforms.ts';
 import type { AssignedAddresses, EspSuite } from '../link/sa-store.ts';
-import { addressSelector, type TrafficSelector } from '../wire/traffic-selector.ts';
+import { hostPrefix, prefixOf } from '../wire/address.ts';
+import { prefixSelector, type TrafficSelector } from '../wire/traffic-selector.ts';
 import type { SelectorPair } from './child-sa.ts';
 import type { Proposal, ResponderProfile } from './config.ts';
 import { NotifyType } from './constants.ts';
@@ -55,11 +56,14 @@ export function selectorsFor(
   return { tsI, tsR };
 }
 
-/** The assigned addresses that the offer has room for, and nothing else of it (RFC 7619 2.5). */
-function exactly(assigned: AssignedAddresses, offered: readonly TrafficSelector[]): TrafficSelector[] {
-  const { ip4, ip6 } = assigned;
-  const addresses = [...(ip4 === undefined ? [] : [ip4]), ...(ip6 === undefined ? [] : [ip6.address])];
-  return addresses.map(addressSelector).filter((selector) => isSubset([selector], offered));
+/** The assigned addresses, or IPv6 block, that the offer has room for, and nothing else of it (RFC 7619 2.5). */
+function exactly({ ip4, ip6 }: AssignedAddresses, offered: readonly TrafficSelector[]): TrafficSelector[] {
+  return [
+    ...(ip4 === undefined ? [] : [hostPrefix(ip4)]),
+    ...(ip6 === undefined ? [] : [prefixOf(ip6.address, ip6.prefixLength)]),
+  ]
+    .map(prefixSelector)
+    .filter((selector) => isSubset([selector], offered));
 }
 
 /** Whether two lists cover the same traffic: a rekey must not change what is in use (RFC 7296 2.9.2). */

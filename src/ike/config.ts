@@ -137,7 +137,12 @@ export interface ChildAnswer {
 export interface InitiatorConfig extends CommonConfig {
   readonly local: LocalAuthentication;
   readonly remote: RemoteAuthentication;
-  readonly child: ChildRequest;
+  /** Instead of `local`, the first of these that the responder announces, if it does not announce that (RFC 9593). */
+  readonly alternatives?: readonly LocalAuthentication[];
+  /** Announces how `remote` is verified, to a responder that announces its own methods. Default: false. */
+  readonly announceMethods?: boolean;
+  /** Absent: none, which the responder has to support (RFC 6023); they can be made later, without addresses. */
+  readonly child?: ChildRequest;
   /**
    * Judges the answer (K26: TSi must be exactly the assigned address) before anything of it is installed. A text refuses
    * it: the IKE SA is deleted and the text becomes the error's message.
@@ -177,6 +182,8 @@ export interface ResponderProfile {
   readonly maxChildren?: number;
   /** An established IKE SA without a Child SA is closed after this long. */
   readonly childlessTimeout?: Millis;
+  /** The IKE SA is closed after this long, and the initiator told of it beforehand, in seconds (RFC 4478). */
+  readonly authLifetime?: Millis;
 }
 
 /** Everything a responder needs; shared by all the IKE SAs that it answers. */
@@ -187,4 +194,8 @@ export interface ResponderConfig extends CommonConfig {
   readonly halfOpenTimeout: Millis;
   /** Sends CERTREQ in IKE_SA_INIT: that certificates (DER) of these authorities are wanted (RFC 7296 3.7). */
   readonly certificateAuthorities?: readonly Uint8Array[];
+  /** Announces in IKE_SA_INIT that initiators can prove themselves in these ways (RFC 9593); absent: says nothing. */
+  readonly announcedMethods?: readonly RemoteAuthentication['kind'][];
+  /** Whether an initiator can, or has to, do without a Child SA in IKE_AUTH (RFC 6023). Absent: it cannot. */
+  readonly childless?: 'allowed' | 'required';
 }

@@ -1,3 +1,4 @@
+import type { Millis } from '../link/clock.ts';
 import type { Origin } from '../link/link.ts';
 import type { AssignedAddresses, EspSuite, SaOperation, TunnelPolicy } from '../link/sa-store.ts';
 import type { Identity } from './config.ts';
@@ -32,6 +33,8 @@ export type IkeEvent =
   /** There is an IKE SA, but not the Child SA that was asked for (RFC 7296 1.2, 1.3.1). */
   | { readonly type: 'child-failed'; readonly error: IkeError }
   | { readonly type: 'child-closed'; readonly tunnelId: string }
+  /** The responder will close the IKE SA so many milliseconds from now (RFC 4478); at initiators. */
+  | { readonly type: 'auth-lifetime'; readonly remaining: Millis }
   /** An authenticated peer said INITIAL_CONTACT: other IKE SAs with this key are to be closed (RFC 7296 2.4). */
   | { readonly type: 'initial-contact'; readonly contactKey: string }
   /** A rekey has made a new IKE SA: messages with this SPI of ours are the lineage's as well from now on. */

@@ -10,6 +10,7 @@ const ANYWHERE: Rules = { NOTIFY: [0, 40], VENDOR_ID: [0, 20], UNKNOWN: [0, 20] 
 
 // RFC 7296 1.2, 1.3, 1.4, 3.6 and appendix C.
 const CHILD: Rules = { SA: [1, 1], TSi: [1, 1], TSr: [1, 1] };
+const CHILDLESS: Rules = { SA: [0, 0], TSi: [0, 0], TSr: [0, 0] };
 const CERTIFICATES: Rules = { CERT: [0, 10], CERTREQ: [0, 10] };
 const CREATE_CHILD: Rules = { ...ANYWHERE, SA: [1, 1], NONCE: [1, 1], KE: [0, 1], TSi: [0, 1], TSr: [0, 1] };
 const INFORMATIONAL: Rules = { ...ANYWHERE, DELETE: [0, 20], CP: [0, 1] };
@@ -33,9 +34,26 @@ const RULES: Readonly<Record<number, { readonly request: Rules; readonly respons
  * @throws ProtocolError INVALID_SYNTAX
  */
 export function checkRules(exchange: number, isResponse: boolean, payloads: readonly Payload[]): void {
+  check(exchange, isResponse, payloads, {});
+}
+
+/**
+ * The same for IKE_AUTH. @param isChildless - it is not about a Child SA (RFC 6023 5)
+ * @throws ProtocolError INVALID_SYNTAX
+ */
+export function checkAuthRules(
+  isResponse: boolean,
+  payloads: readonly Payload[],
+  isChildless: boolean,
+): void {
+  check(ExchangeType.IKE_AUTH, isResponse, payloads, isChildless ? CHILDLESS : CHILD);
+}
+
+function check(exchange: number, isResponse: boolean, payloads: readonly Payload[], more: Rules): void {
   const what = `${nameOf(ExchangeType, exchange)} ${isResponse ? 'response' : 'request'}`;
-  const rules = RULES[exchange]?.[isResponse ? 'response' : 'request'];
-  if (rules === undefined) throw new ProtocolError(NotifyType.INVALID_SYNTAX, `${what}: unknown exchange`);
+  const found = RULES[exchange]?.[isResponse ? 'response' : 'request'];
+  if (found === undefined) throw new ProtocolError(NotifyType.INVALID_SYNTAX, `${what}: unknown exchange`);
+  const rules = { ...found, ...more };
   const counts: Partial<Record<Payload['kind'], number>> = {};
   for (const { kind } of payloads) counts[kind] = (counts[kind] ?? 0) + 1;
   const fail = (kind: string, count: number): never => {

@@ -2,6 +2,7 @@ import type { CryptoProvider } from '../crypto/provider.ts';
 import type { Millis } from '../link/clock.ts';
 import type { Origin } from '../link/link.ts';
 import type { AssignedAddresses, SaOperation, SaResult } from '../link/sa-store.ts';
+import type { Announcement } from './announced-methods.ts';
 import type { AuthInputs } from './auth.ts';
 import type { Alarm, ChildSa } from './child-sa.ts';
 import type { IkeActivity } from './collision.ts';
@@ -35,6 +36,10 @@ export interface Negotiated {
   firstMessages: { readonly request: Uint8Array; readonly response: Uint8Array } | undefined;
   /** The peer's SIGNATURE_HASH_ALGORITHMS; undefined if it sent none. */
   readonly peerHashes: ReadonlySet<number> | undefined;
+  /** The responder's SUPPORTED_AUTH_METHODS; undefined if it sent none, and at the responder. */
+  readonly peerMethods: readonly Announcement[] | undefined;
+  /** The responder lets IKE_AUTH do without a Child SA (RFC 6023). */
+  readonly childless: boolean;
 }
 
 /**

@@ -1,11 +1,20 @@
 import type { CryptoProvider, HashName, KeyType, SignatureScheme } from '../crypto/provider.ts';
 import { IDENTIFIED_SCHEMES, type IdentifiedScheme, schemeOf } from '../crypto/signature-identifiers.ts';
 import { signsBy } from '../crypto/signature-scheme.ts';
-import { concat } from '../wire/bytes.ts';
+import { concat, equalBytes } from '../wire/bytes.ts';
+import type { Announcement } from './announced-methods.ts';
 import type { LocalAuthentication, RemoteAuthentication } from './config.ts';
 import { AuthMethod, NotifyType, nameOf, SignatureHash } from './constants.ts';
 import { LocalError } from './errors.ts';
 import { type AuthPayload, type NotifyPayload, notify } from './payload/index.ts';
+
+/** What a peer says that it can verify. */
+export interface PeerAbilities {
+  /** Its SIGNATURE_HASH_ALGORITHMS; undefined if it sent none. */
+  readonly peerHashes: ReadonlySet<number> | undefined;
+  /** Its SUPPORTED_AUTH_METHODS; undefined if it sent none. */
+  readonly peerMethods?: readonly Announcement[] | undefined;
+}
 
 /** Methods with one kind of key and one scheme each (RFC 7296 3.8, RFC 4754 3). */
 const FIXED_METHODS: readonly {
@@ -51,28 +60,30 @@ export function decodeHashAlgorithms(data: Uint8Array): ReadonlySet<number> | un
 
 /**
  * Our AUTH payload with a signature over `octets`: Digital Signature with peers that know it, an older method with others.
- * @param peerHashes - the peer's SIGNATURE_HASH_ALGORITHMS; undefined if it sent none
+ * @param peer - what it says that it verifies
  * @throws LocalError if the peer cannot verify a signature of our key (RFC 7427 4)
  */
 export function createSignature(
   { key, rsaPadding = 'pss', allowSha1 }: Extract<LocalAuthentication, { readonly kind: 'signature' }>,
   crypto: CryptoProvider,
   octets: Uint8Array,
-  peerHashes: ReadonlySet<number> | undefined,
+  { peerHashes, peerMethods }: PeerAbilities,
 ): AuthPayload {
   const { type } = key;
   if (peerHashes !== undefined) {
-    const chosen = preferred(type).find(
-      ({ scheme }) =>
-        peerHashes.has(hashNumber(scheme)) && (type !== 'rsa' || scheme.kind === `rsa-${rsaPadding}`),
-    );
+    const usable = preferred(type).filter(({ scheme }) => peerHashes.has(hashNumber(scheme)));
+    const announced = (known: Uint8Array) =>
+      peerMethods?.some(({ identifier }) => identifier !== undefined && equalBytes(identifier, known));
+    const chosen =
+      usable.find(({ identifiers }) => identifiers.some(announced)) ??
+      usable.find(({ scheme }) => type !== 'rsa' || scheme.kind === `rsa-${rsaPadding}`);
     if (chosen === undefined) {
       const listed = [...peerHashes].map((hash) => nameOf(SignatureHash, hash)).join(', ');
       throw new LocalError(
         `the peer does not verify ${type} signatures: its SIGNATURE_HASH_ALGORITHMS are ${listed || 'none'}`,
       );
     }
-    const [identifier] = chosen.identifiers;
+    const identifier = chosen.identifiers.find(announced) ?? chosen.identifiers[0];
     const signature = crypto.signatures.sign(key, chosen.scheme, octets);
     const data = concat(Uint8Array.of(identifier.length), identifier, signature);
     return { kind: 'AUTH', method: AuthMethod.DIGITAL_SIGNATURE, data };
@@ -95,7 +106,7 @@ export function createSignature(
 
 /**
  * Whether an AUTH payload is a signature of the pinned key over `octets`. Never throws.
- * @param peerHashes - as for `createSignature`: a peer that knows Digital Signature has to use it, and another cannot (RFC 7427 4)
+ * @param peerHashes - its SIGNATURE_HASH_ALGORITHMS: a peer that knows Digital Signature has to use it, and another cannot (RFC 7427 4)
  */
 export function verifySignature(
   { publicKey, allowSha1 }: Extract<RemoteAuthentication, { readonly kind: 'signature' }>,

@@ -63,6 +63,13 @@ export function hostPrefix(address: Address): Prefix {
   return { family: familyOf(address), bytes, length: bytes.length * 8 };
 }
 
+/** The block of `length` bits that `address` is in. */
+export function prefixOf(address: Address, length: number): Prefix {
+  const { family, bytes } = hostPrefix(address);
+  for (let bit = length; bit < bytes.length * 8; bit++) bytes[bit >> 3] &= ~(0x80 >> (bit & 7));
+  return { family, bytes, length };
+}
+
 export function prefixText(prefix: Prefix): string {
   return `${addressText(prefix.bytes)}/${prefix.length}`;
 }

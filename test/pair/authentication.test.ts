@@ -225,8 +225,11 @@ describe('a Child SA that fails', () => {
     const sly = new Pair({
       initiator: {
         ...initiatorConfig(provider, relay),
-        get child() {
-          return asked++ === 0 ? child : { ...child, tsR: [narrow] };
+        child: {
+          ...child,
+          get tsR() {
+            return asked++ === 0 ? child.tsR : [narrow];
+          },
         },
       },
       responder: responderConfig(provider, anonymousProfile(relay)),

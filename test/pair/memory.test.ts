@@ -22,6 +22,8 @@ describe('an established IKE SA', () => {
       protection: undefined as never,
       firstMessages: { request: bytes, response: bytes },
       peerHashes: undefined,
+      peerMethods: undefined,
+      childless: false,
       fragmentation: false,
     };
     establish(sa, { identity: { type: 13, data: new Uint8Array(0) }, method: 13 });

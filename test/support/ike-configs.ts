@@ -1,6 +1,7 @@
 import { AddressPool } from '../../src/cp/address-pool.ts';
 import type { CryptoProvider, KeyType } from '../../src/crypto/provider.ts';
 import type {
+  ChildRequest,
   InitiatorConfig,
   LocalAuthentication,
   ProvableAuthentication,
@@ -65,7 +66,10 @@ export function pool(block = '10.9.0.0/24'): AddressPool {
 }
 
 /** An anonymous client at hop 2 and beyond, and the relay it extends to. */
-export function initiatorConfig(crypto: CryptoProvider, relay: Credentials): InitiatorConfig {
+export function initiatorConfig(
+  crypto: CryptoProvider,
+  relay: Credentials,
+): InitiatorConfig & { readonly child: ChildRequest } {
   return {
     crypto,
     ikeProposals: defaultIkeProposals,

@@ -1,6 +1,7 @@
 import type { KeyExchange } from '../../crypto/provider.ts';
 import { zero } from '../../crypto/transforms.ts';
 import { equalBytes } from '../../wire/bytes.ts';
+import { type Announcement, announcementNotify, decodeAnnouncements } from '../announced-methods.ts';
 import { certReqPayload } from '../certificate-auth.ts';
 import type { InitiatorConfig, ResponderConfig } from '../config.ts';
 import { ExchangeType, NotifyType } from '../constants.ts';
@@ -16,7 +17,7 @@ import {
 import { deriveIkeKeys, initialSkeyseed } from '../key-schedule.ts';
 import { encodePlain } from '../message.ts';
 import { hasNatDetection, natDetectionNotifies, passedNat, traversalOrigin } from '../nat-detection.ts';
-import { isErrorNotify, notify, type Payload, ProtocolId } from '../payload/index.ts';
+import { isErrorNotify, type NotifyPayload, notify, type Payload, ProtocolId } from '../payload/index.ts';
 import { findNotify, payloadOf } from '../payloads.ts';
 import { awaitResponse, initialExchange, type Message, type Procedure } from '../procedure.ts';
 import { chooseProposal, encodeProposals, ikeSuite, verifyAnswer } from '../proposal.ts';
@@ -33,6 +34,11 @@ import { decodeHashAlgorithms, hashAlgorithmsNotify } from '../signature-auth.ts
 const MAX_RETRIES = 2;
 const SPI_UNKNOWN = new Uint8Array(8);
 const NO_SPI = new Uint8Array(0);
+/** RFC 6023 4: of the IKE SA. */
+const CHILDLESS_SUPPORTED: NotifyPayload = {
+  ...notify(NotifyType.CHILDLESS_IKEV2_SUPPORTED),
+  protocol: ProtocolId.IKE,
+};
 
 /** What the initiator puts into its request; COOKIE and INVALID_KE_PAYLOAD change it (RFC 7296 2.6.1). */
 interface Attempt {
@@ -177,6 +183,8 @@ function accept(
       suite,
       firstMessages: { request, response: bytes },
       peerHashes: peerHashes(payloads),
+      peerMethods: peerMethods(payloads),
+      childless: findNotify(payloads, NotifyType.CHILDLESS_IKEV2_SUPPORTED) !== undefined,
       fragmentation: config.fragmentation === true && offersFragmentation(payloads),
     },
   );
@@ -224,12 +232,10 @@ export function answerIkeSaInit(sa: SaContext, config: ResponderConfig, request:
     { kind: 'SA', proposals: [{ ...chosen, protocol: ProtocolId.IKE, spi: NO_SPI }] },
     { kind: 'KE', method: suite.keyExchange, data: publicValue },
     { kind: 'NONCE', data: nonceR },
-    ...(config.certificateAuthorities === undefined
-      ? []
-      : [certReqPayload(sa.crypto, config.certificateAuthorities)]),
     ...(hashes === undefined ? [] : [hashAlgorithmsNotify()]),
     ...(hasNatDetection(payloads) ? natDetectionNotifies(sa.crypto, spis, sa.origin) : []),
     ...(fragmentation ? [notify(NotifyType.IKEV2_FRAGMENTATION_SUPPORTED)] : []),
+    ...authenticationPolicy(config),
   ]);
   sa.negotiated = negotiate(sa, sharedSecret, {
     ...spis,
@@ -238,9 +244,21 @@ export function answerIkeSaInit(sa: SaContext, config: ResponderConfig, request:
     suite,
     firstMessages: { request: request.bytes, response },
     peerHashes: hashes,
+    peerMethods: undefined,
+    childless: config.childless !== undefined,
     fragmentation,
   });
   return { response };
+}
+
+/** What the responder says of how initiators are to prove themselves; nothing unless it is told to. */
+function authenticationPolicy(config: ResponderConfig): Payload[] {
+  const { crypto, certificateAuthorities, announcedMethods, childless } = config;
+  return [
+    ...(childless === undefined ? [] : [CHILDLESS_SUPPORTED]),
+    ...(announcedMethods === undefined ? [] : [announcementNotify(announcedMethods, crypto)]),
+    ...(certificateAuthorities === undefined ? [] : [certReqPayload(crypto, certificateAuthorities)]),
+  ];
 }
 
 function refuse(sa: SaContext, { header }: Message, error: ProtocolError): InitAnswer {
@@ -273,4 +291,9 @@ function offersFragmentation(payloads: readonly Payload[]): boolean {
 
 function syntax(message: string): ProtocolError {
   return new ProtocolError(NotifyType.INVALID_SYNTAX, message);
+}
+
+function peerMethods(payloads: readonly Payload[]): readonly Announcement[] | undefined {
+  const found = findNotify(payloads, NotifyType.SUPPORTED_AUTH_METHODS);
+  return found && decodeAnnouncements(found.data);
 }

@@ -1,3 +1,4 @@
+import { takeAuthLifetime } from '../auth-lifetime.ts';
 import {
   decodeSpi,
   dropOutbound,
@@ -37,13 +38,14 @@ export function* informational(payloads: readonly Payload[]): Procedure<Message>
   return response;
 }
 
-/** Answers deletes and liveness checks; other notifies and configuration are ignored. @throws ProtocolError */
+/** Answers deletes and liveness checks, and takes AUTH_LIFETIME; other notifies and configuration are ignored. @throws ProtocolError */
 export function answerInformational(sa: SaContext, { payloads }: Message): Answer {
   checkRules(ExchangeType.INFORMATIONAL, false, payloads);
   for (const type of FATAL) {
     if (findNotify(payloads, type) === undefined) continue;
     return { payloads: [], end: { error: new RefusedError(type, 'the IKE SA') } };
   }
+  takeAuthLifetime(sa, payloads);
   const deletes = payloads.filter((payload): payload is DeletePayload => payload.kind === 'DELETE');
   if (deletes.some(({ protocol }) => protocol === ProtocolId.IKE)) {
     const { current, candidate } = sa.lineage;

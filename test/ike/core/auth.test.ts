@@ -8,6 +8,7 @@ import { NULL_AUTH, sharedKey, signature } from '../../support/ike-configs.ts';
 import { seededRandom } from '../../support/seeded-random.ts';
 
 const crypto = nodeProvider(seededRandom(5));
+const UNHEARD = { peerHashes: undefined };
 const ALL = new Set([2, 3, 4, 5]);
 const inputs: AuthInputs = {
   crypto,
@@ -27,11 +28,11 @@ const verify = (
 
 describe('NULL authentication (RFC 7619)', () => {
   it('is computed with SK_p instead of a secret', () => {
-    const auth = createAuth(NULL_AUTH, inputs, undefined);
+    const auth = createAuth(NULL_AUTH, inputs, UNHEARD);
     const asShared = createAuth(
       { kind: 'shared-key', identity: { type: 13, data: utf8('') }, secret: inputs.skP },
       inputs,
-      undefined,
+      UNHEARD,
     );
     expect(auth).toEqual({ ...asShared, method: 13 });
     expect(verify(NULL_AUTH, auth)).toBe(true);
@@ -40,7 +41,7 @@ describe('NULL authentication (RFC 7619)', () => {
   });
 
   it('does not do where a secret or a key is demanded', () => {
-    const auth = createAuth(NULL_AUTH, inputs, undefined);
+    const auth = createAuth(NULL_AUTH, inputs, UNHEARD);
     expect(verify(sharedKey('x').remote, auth)).toBe(false);
     expect(verify(ed25519.remote, auth)).toBe(false);
   });

@@ -176,7 +176,7 @@ describe('shared key AUTH', () => {
   const identity = { type: 1, data: fromHex('0a50500d') };
 
   it('is the recorded one', () => {
-    const auth = createAuth({ kind: 'shared-key', identity, secret }, inputs, undefined);
+    const auth = createAuth({ kind: 'shared-key', identity, secret }, inputs, { peerHashes: undefined });
     expect(hex(auth.data)).toBe(flow.auth);
     expect(verifyAuth({ kind: 'shared-key', secret }, auth, inputs, undefined)).toBe(true);
   });

@@ -39,7 +39,7 @@ function remote(type: KeyType, more: Partial<Remote> = {}): Remote {
 }
 
 function create(from: Local, hashes: ReadonlySet<number> | undefined) {
-  return createSignature(from, crypto, OCTETS, hashes);
+  return createSignature(from, crypto, OCTETS, { peerHashes: hashes });
 }
 
 function verify(by: Remote, method: number, data: Uint8Array, hashes: ReadonlySet<number> | undefined) {
@@ -305,7 +305,9 @@ describe('ECDSA of older peers (RFC 4754)', () => {
         verifySignature(by, { kind: 'AUTH', method, data: octets }, crypto, fromHex(message), undefined);
       expect(verified(data)).toBe(true);
       const key = crypto.signatures.fromPkcs8(encodePkcs8(type, fromHex(secret)));
-      const own = createSignature({ ...local(type), key }, crypto, fromHex(message), undefined);
+      const own = createSignature({ ...local(type), key }, crypto, fromHex(message), {
+        peerHashes: undefined,
+      });
       expect(own.method).toBe(method);
       expect(verified(own.data)).toBe(true);
     },
