@@ -14,6 +14,7 @@ import type { Backend, BackendFactory } from '../link/sa-store.ts';
 import { hex } from '../wire/bytes.ts';
 import { CLOSE_PATIENCE, IkeConnection } from './connection.ts';
 import { HalfOpen, type SourceLimits, sourceLimits } from './half-open.ts';
+import { NatKeepalives } from './nat-keepalives.ts';
 import { RateLimit } from './rate-limit.ts';
 import { type Ending, Session, type SessionHost } from './session.ts';
 
@@ -82,12 +83,16 @@ export class Endpoint {
       esp: (packets, origin) => endpoint.#host?.backend.receive(packets, origin),
     });
     try {
+      const keepalives = new NatKeepalives(options.clock, attachment);
       const backend = options.backend(
-        (packets, to) => attachment.sendEsp(packets, to),
+        (packets, to) => {
+          attachment.sendEsp(packets, to);
+          keepalives.sent(to);
+        },
         (spi, origin) => endpoint.#unknownSpi(spi, origin),
         (event) => endpoint.#tunnels.get(event.tunnelId)?.session.handleSaEvent(event),
       );
-      endpoint.#host = { clock: options.clock, attachment, backend };
+      endpoint.#host = { clock: options.clock, attachment, backend, keepalives };
       return endpoint;
     } catch (error) {
       await attachment.close();

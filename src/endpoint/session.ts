@@ -6,6 +6,7 @@ import type { IkeEvent, Output } from '../ike/output.ts';
 import type { Clock } from '../link/clock.ts';
 import type { Attachment, Origin } from '../link/link.ts';
 import type { Backend, SaEvent, SaOperation, SaResult } from '../link/sa-store.ts';
+import type { NatKeepalives } from './nat-keepalives.ts';
 
 const log = createDebug('ike-telescope:session');
 
@@ -14,6 +15,7 @@ export interface SessionHost {
   readonly clock: Clock;
   readonly attachment: Attachment;
   readonly backend: Backend;
+  readonly keepalives: NatKeepalives;
 }
 
 /**
@@ -77,6 +79,7 @@ export class Session {
   #drain(): void {
     for (let output = this.ike.poll(); output !== undefined; output = this.ike.poll()) this.#carryOut(output);
     this.#armTimer();
+    this.#host.keepalives.keep(this, this.#keptPeer);
     if (this.ike.exchanges !== this.#exchangesSeen || this.ike.closed) {
       this.#exchangesSeen = this.ike.exchanges;
       const due = this.#waiting.filter(({ exchanges }) => this.ike.closed || exchanges <= this.ike.exchanges);
@@ -85,10 +88,18 @@ export class Session {
     }
   }
 
+  /** The peer, if a NAT in front of us has to go on knowing it. */
+  get #keptPeer(): Origin | undefined {
+    const { established, behindNat, origin } = this.ike;
+    return established && behindNat && origin.encapsulated ? origin : undefined;
+  }
+
   #carryOut(output: Output): void {
     switch (output.kind) {
       case 'transmit':
-        if (!this.#isGivenUp) this.#host.attachment.sendIke(output.message, output.to);
+        if (this.#isGivenUp) return;
+        this.#host.attachment.sendIke(output.message, output.to);
+        this.#host.keepalives.sent(output.to);
         return;
       case 'event':
         this.#onEvent(output.event);

@@ -31,8 +31,8 @@ export class ReplayWindow {
     return (this.#seen[bit >>> 5] & (1 << (bit & 31))) === 0 ? sequence : undefined;
   }
 
-  /** Marks a number that `check` gave, after the ICV has been verified. */
-  advance(sequence: number): void {
+  /** Marks a number that `check` gave, after the ICV has been verified. True if none before it was higher. */
+  advance(sequence: number): boolean {
     if (sequence - this.#top >= REPLAY_WINDOW) {
       this.#seen.fill(0);
     } else {
@@ -41,8 +41,10 @@ export class ReplayWindow {
         this.#seen[bit >>> 5] &= ~(1 << (bit & 31));
       }
     }
-    this.#top = Math.max(this.#top, sequence);
+    const isNewest = sequence > this.#top;
+    if (isNewest) this.#top = sequence;
     this.#mark(sequence);
+    return isNewest;
   }
 
   #mark(sequence: number): void {

@@ -99,6 +99,7 @@ export class OutboundSa {
 export class InboundSa {
   readonly #transform: Transform;
   readonly #window: ReplayWindow;
+  #isNewest = false;
 
   /**
    * @param sequence - the highest sequence number that was received under these keys
@@ -127,7 +128,7 @@ export class InboundSa {
     const sequence = this.#window.check(readU32(buffer, start + 4));
     if (sequence === undefined) return FAILED.replayed;
     if (!this.#transform.open(buffer, sequence, ivStart, textStart, textEnd, end)) return FAILED['bad-icv'];
-    this.#window.advance(sequence);
+    this.#isNewest = this.#window.advance(sequence);
     const innerEnd = textEnd - ESP_TRAILER - buffer[textEnd - 2];
     if (innerEnd < textStart) return FAILED['bad-padding'];
     for (let i = innerEnd; i < textEnd - ESP_TRAILER; i++) {
@@ -141,6 +142,11 @@ export class InboundSa {
     if (nextHeader === NextHeader.IPV6 && version === 6)
       return move(packet, textStart, innerEnd, OPENED_IPV6);
     return FAILED['not-ip'];
+  }
+
+  /** Whether the packet that was opened last is newer, by its sequence number, than all before it. */
+  get isNewest(): boolean {
+    return this.#isNewest;
   }
 
   /** Overwrites the keys; the SA is unusable afterwards. */

@@ -313,18 +313,3 @@ function clearAlarm(sa: SaContext, child: ChildSa, alarm: Alarm): void {
 function alarmName({ spiIn }: ChildSa, alarm: Alarm): string {
   return `child ${spiIn} ${alarm}`;
 }
-
-/** RFC 7296 2.23: like the IKE SA itself, its encapsulated ESP follows a peer whose address a NAT has changed. */
-export function followPeer(sa: SaContext): void {
-  const { origin } = sa;
-  for (const child of sa.children.values()) {
-    const { path, spiOut, tunnel, outbound } = child;
-    if (!path.encapsulated || !origin.encapsulated) continue;
-    if (path.address === origin.address && path.port === origin.port) continue;
-    child.path = origin;
-    if (outbound.state === 'registered')
-      child.outbound = { state: 'registered', sa: { ...outbound.sa, path: origin } };
-    else if (outbound.state === 'installed')
-      sa.submit({ kind: 'move', spi: spiOut, tunnelId: tunnel.id, path: origin });
-  }
-}

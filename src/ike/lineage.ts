@@ -10,6 +10,7 @@ import { type Job, JobQueue, type Urgency } from './job-queue.ts';
 import { peekHeader } from './message.ts';
 import { Outbox } from './outbox.ts';
 import type { Output } from './output.ts';
+import { followEsp } from './peer-address.ts';
 import { createChild } from './procedures/create-child.ts';
 import { deleteTunnel } from './procedures/delete.ts';
 import { followSaEvent, rekeyChild } from './procedures/rekey-child.ts';
@@ -62,6 +63,7 @@ export class IkeLineage {
       childLoss: undefined,
       assigned: undefined,
       strayDeletes: undefined,
+      nat: undefined,
       found: (founding) => this.#found(founding),
       ended: (sa, error) => this.#ended(sa, error),
     };
@@ -89,6 +91,11 @@ export class IkeLineage {
   /** Where our messages and ESP go: the peer, and whether it is encapsulated in UDP. */
   get origin(): Origin {
     return this.#shared.current.origin;
+  }
+
+  /** We are behind a NAT, whose mapping has to be kept (RFC 7296 2.23). */
+  get behindNat(): boolean {
+    return this.#shared.nat?.local === true;
   }
 
   /** Round trips: responses to requests of ours, including those that asked for another IKE_SA_INIT request. */
@@ -157,7 +164,8 @@ export class IkeLineage {
   /** Takes what the backend says of an SA: it is rekeyed, deleted, or used. */
   handleSaEvent(event: SaEvent, now: Millis): void {
     this.#shared.now = now;
-    followSaEvent(this.#shared.current, event);
+    if (event.kind === 'moved') followEsp(this.#shared.current, event.path);
+    else followSaEvent(this.#shared.current, event);
     this.#settle();
   }
 

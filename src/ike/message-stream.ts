@@ -1,6 +1,5 @@
 import type { Millis } from '../link/clock.ts';
 import type { Origin } from '../link/link.ts';
-import { followPeer } from './child-sa.ts';
 import type { CommonConfig } from './config.ts';
 import { ExchangeType, nameOf } from './constants.ts';
 import { type IkeError, NoAnswerError, type ProtocolError, RefusedError } from './errors.ts';
@@ -9,6 +8,7 @@ import type { IkeHeader } from './header.ts';
 import { type DecodedProtected, decodePlain } from './message.ts';
 import type { Outbox } from './outbox.ts';
 import type { Payload } from './payload/index.ts';
+import { followMessage } from './peer-address.ts';
 import type { Message } from './procedure.ts';
 import { headerFields, type SaContext } from './sa-context.ts';
 import { refusalHint } from './spi-hint.ts';
@@ -152,7 +152,7 @@ export class MessageStream {
     const decoded = this.#decode(bytes);
     if (decoded.kind !== 'ok' && decoded.kind !== 'protected-error') return undefined;
     this.complete();
-    this.#follow(origin);
+    followMessage(this.#sa, origin);
     return decoded.kind === 'ok'
       ? { kind: 'response', message: decoded }
       : { kind: 'malformed-response', error: decoded.error };
@@ -168,7 +168,7 @@ export class MessageStream {
     if (decoded.kind !== 'ok' && decoded.kind !== 'protected-error') return undefined;
     this.#incoming.accept(decoded.datagram);
     this.#isFragmented = decoded.fragmented;
-    this.#follow(origin);
+    followMessage(this.#sa, origin);
     return decoded.kind === 'ok'
       ? { kind: 'request', message: decoded }
       : { kind: 'malformed-request', header: decoded.header, error: decoded.error };
@@ -218,13 +218,6 @@ export class MessageStream {
     const negotiated = this.#sa.negotiated!;
     const fields = headerFields(this.#sa, negotiated, exchangeType, messageId, response);
     return negotiated.protection.encode(fields, payloads, longest);
-  }
-
-  /** RFC 7296 2.23: the responder follows the initiator's address, which a NAT may change. */
-  #follow(origin: Origin): void {
-    if (this.#sa.lineage.role !== 'responder') return;
-    this.#sa.origin = origin;
-    followPeer(this.#sa);
   }
 }
 

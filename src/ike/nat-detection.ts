@@ -25,27 +25,28 @@ export function natDetectionNotifies(crypto: CryptoProvider, spis: HeaderSpis, t
   ];
 }
 
-/** Whether a message has both kinds of hashes: its sender does NAT traversal. */
-export function hasNatDetection(payloads: readonly Payload[]): boolean {
-  return (
-    hashes(payloads, NotifyType.NAT_DETECTION_SOURCE_IP).length > 0 &&
-    hashes(payloads, NotifyType.NAT_DETECTION_DESTINATION_IP).length > 0
-  );
+/** Where there are NATs between us and the peer (RFC 7296 2.23). */
+export interface NatLocation {
+  readonly local: boolean;
+  readonly remote: boolean;
 }
 
-/** Whether a message that arrived from `from` has passed a NAT, at its sender's side or at ours (RFC 7296 2.23). */
-export function passedNat(
+/** What a message shows that arrived from `from`; undefined if its sender does no NAT traversal: it lacks hashes. */
+export function detectNat(
   crypto: CryptoProvider,
   spis: HeaderSpis,
   payloads: readonly Payload[],
   from: Origin,
-): boolean {
+): NatLocation | undefined {
+  const sources = hashes(payloads, NotifyType.NAT_DETECTION_SOURCE_IP);
+  const destinations = hashes(payloads, NotifyType.NAT_DETECTION_DESTINATION_IP);
+  if (sources.length === 0 || destinations.length === 0) return undefined;
   const source = digest(crypto, spis, from.address, from.port);
   const destination = digest(crypto, spis, from.localAddress, from.localPort);
-  return (
-    !hashes(payloads, NotifyType.NAT_DETECTION_SOURCE_IP).some((hash) => equalBytes(hash, source)) ||
-    !hashes(payloads, NotifyType.NAT_DETECTION_DESTINATION_IP).some((hash) => equalBytes(hash, destination))
-  );
+  return {
+    local: !destinations.some((hash) => equalBytes(hash, destination)),
+    remote: !sources.some((hash) => equalBytes(hash, source)),
+  };
 }
 
 /** Where the initiator sends everything after IKE_SA_INIT when a NAT was found. */

@@ -12,6 +12,7 @@ import type { HeaderFields } from './header.ts';
 import type { Job, JobQueue, Urgency } from './job-queue.ts';
 import type { IkeKeys } from './key-schedule.ts';
 import { startLifetime } from './lifetime.ts';
+import type { NatLocation } from './nat-detection.ts';
 import type { Outbox } from './outbox.ts';
 import type { IkeEvent, Peer } from './output.ts';
 import type { IkeSuite } from './proposal.ts';
@@ -72,6 +73,8 @@ export interface Lineage {
   assigned: AssignedAddresses | undefined;
   /** While a CREATE_CHILD_SA request of ours is outstanding: SPIs of Child SAs that the peer closed before we knew them. */
   strayDeletes: Set<number> | undefined;
+  /** Where NATs are, if both do NAT traversal. */
+  nat: NatLocation | undefined;
   /** Makes the IKE SA that a rekey has negotiated. */
   found(founding: Founding): SaContext;
   /** An IKE SA is over, because of `error` or in good order; if it is the current one, all are. */

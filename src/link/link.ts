@@ -50,6 +50,8 @@ export interface Attachment {
   sendIke(message: Uint8Array, to: Origin): void;
   /** The link adds its own outer headers (in the packets' headroom where it writes them itself). */
   sendEsp(packets: readonly Packet[], to: Origin): void;
+  /** One octet 0xFF to an encapsulated peer (RFC 3948 2.3); absent where there cannot be a NAT. */
+  sendKeepalive?(to: Origin): void;
   close(): Promise<void>;
 }
 

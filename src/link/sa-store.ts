@@ -45,12 +45,24 @@ export interface SaLimits {
 }
 
 /** What became of an SA in use, told once each: its first packet was verified, or it has reached a limit. */
-export interface SaEvent {
+export interface SaUsed {
   readonly kind: 'used' | 'soft' | 'hard';
   readonly direction: 'inbound' | 'outbound';
   readonly spi: number;
   readonly tunnelId: string;
 }
+
+/**
+ * The newest packet of an inbound SA, by its sequence number, came in UDP from another address or port than the one before it
+ * did (RFC 7296 2.23).
+ */
+export interface SaMoved {
+  readonly kind: 'moved';
+  readonly tunnelId: string;
+  readonly path: Origin;
+}
+
+export type SaEvent = SaUsed | SaMoved;
 
 /**
  * Changes to the SA database. SPIs are reserved before they appear on the wire; an inbound SA is installed before the

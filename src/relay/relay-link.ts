@@ -79,6 +79,9 @@ export class RelayLink implements Link {
           overlay.send(packets);
         }
       },
+      sendKeepalive: (to) => {
+        if (to.overlayPeer === undefined) attachments.get(to.linkId)?.sendKeepalive?.(to);
+      },
       close,
     };
   }

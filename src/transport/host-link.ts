@@ -10,7 +10,7 @@ import { openUdpSocket, type UdpSocket } from './udp-socket.ts';
 const NON_ESP_MARKER = new Uint8Array(4);
 
 /** RFC 3948 2.3. */
-const NAT_KEEPALIVE = 0xff;
+const NAT_KEEPALIVE = Uint8Array.of(0xff);
 
 /** Sockets that a process in another network namespace has opened and this one inherited, as file descriptors. */
 export interface InheritedSockets {
@@ -116,6 +116,7 @@ export class HostLink implements Link {
             else if (!raw?.send(packet, to.address)) this.#counters.sendFailures++;
           }
         },
+        sendKeepalive: (to) => this.#send(encapsulated, NAT_KEEPALIVE, to),
         close,
       };
     } catch (error) {
@@ -147,7 +148,7 @@ export class HostLink implements Link {
     localPort: number,
     handlers: LinkHandlers,
   ): void {
-    if (datagram.length === 1 && datagram[0] === NAT_KEEPALIVE) {
+    if (datagram.length === 1 && datagram[0] === NAT_KEEPALIVE[0]) {
       this.#counters.keepalives++;
       return;
     }

@@ -6,7 +6,7 @@ import {
   TransformType,
 } from '../../src/crypto/transforms.ts';
 import type { Proposal } from '../../src/ike/config.ts';
-import type { SaEvent } from '../../src/link/sa-store.ts';
+import type { SaUsed } from '../../src/link/sa-store.ts';
 import { type Duel, type DuelOptions, type Side, spi } from '../support/duel.ts';
 
 /** Who starts, who is asked, and the SPIs on which they receive. */
@@ -40,7 +40,7 @@ export function close(duel: Duel, side: Side): void {
 }
 
 /** The backend of a host says something of the inbound SA with that SPI. */
-export function tell(duel: Duel, side: Side, kind: SaEvent['kind'], counted: number): void {
+export function tell(duel: Duel, side: Side, kind: SaUsed['kind'], counted: number): void {
   const event = { kind, direction: 'inbound', spi: spi(counted), tunnelId: tunnelId(duel, side) } as const;
   duel.call(side, (ike, now) => ike.handleSaEvent(event, now));
 }

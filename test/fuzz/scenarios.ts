@@ -6,7 +6,7 @@ import { IdType } from '../../src/ike/constants.ts';
 import type { IkeLineage } from '../../src/ike/lineage.ts';
 import { defaultChildProposals, defaultIkeProposals } from '../../src/ike/proposal.ts';
 import type { Millis } from '../../src/link/clock.ts';
-import type { SaEvent } from '../../src/link/sa-store.ts';
+import type { SaUsed } from '../../src/link/sa-store.ts';
 import { concat, fromHex, utf8 } from '../../src/wire/bytes.ts';
 import { anySelector } from '../../src/wire/traffic-selector.ts';
 import {
@@ -174,7 +174,7 @@ function tunnelsOf({ events }: End): string[] {
 }
 
 /** What a backend says of the inbound SAs that it has. */
-function tellOf(kind: SaEvent['kind'], ike: IkeLineage, now: Millis, { store }: End): void {
+function tellOf(kind: SaUsed['kind'], ike: IkeLineage, now: Millis, { store }: End): void {
   for (const [spi, { tunnel }] of store.inbound) {
     ike.handleSaEvent({ kind, direction: 'inbound', spi, tunnelId: tunnel.id }, now);
   }

@@ -121,4 +121,74 @@ describe('NAT traversal', () => {
     expect(pair.responder.ike.origin.port).toBe(507);
     expect(pair.responderStore.log.map(({ kind }) => kind)).not.toContain('move');
   });
+
+  it('does not let an end follow that is behind a NAT itself, though it answers where it was asked from (rule 73) (rule 74)', () => {
+    let shift = 0;
+    // The responder has another address than the one that it is known by.
+    const translate = (origin: Origin) => ({
+      ...origin,
+      localAddress: '10.0.0.2',
+      port: origin.port + shift,
+    });
+    const pair = make(7, { translate }).run(5000);
+    expectEqualSas(pair);
+    expect(pair.responder.ike.behindNat).toBe(true);
+    expect(pair.initiator.ike.behindNat).toBe(false);
+    const before = pair.responder.ike.origin;
+    shift = 7;
+    pair.call(pair.initiator, (ike, now) => ike.checkLiveness(now));
+    pair.run(5000);
+    expect(pair.sent.at(-1)).toMatchObject({ from: 'responder', to: { port: 4507 } });
+    expect(pair.responder.ike.origin).toBe(before);
+    expect(pair.responderStore.log.map(({ kind }) => kind)).not.toContain('move');
+  });
+
+  it('lets the initiator follow a responder that is behind a NAT, after a valid ICV only (rule 74) (bad input 19)', () => {
+    const translate = (origin: Origin) => ({ ...origin, localAddress: '10.0.0.2' });
+    const pair = make(8, { translate }).run(5000);
+    const to = pair.initiator.ike.origin;
+    const moved = { ...to, port: 61_000 };
+    const receive = (message: Uint8Array, from: Origin) =>
+      pair.call(pair.initiator, (ike, now) => ike.handleDatagram(message, from, now));
+    pair.network = () => [];
+    pair.call(pair.responder, (ike, now) => ike.checkLiveness(now));
+    const request = pair.sent.at(-1)!.message;
+    receive(request.with(request.length - 1, request[request.length - 1] ^ 1), { ...moved, port: 1 });
+    expect(pair.initiator.ike.origin).toEqual(to);
+    receive(request, moved);
+    expect(pair.initiator.ike.origin).toEqual(moved);
+    // The same request again, from elsewhere, is answered there, but not followed.
+    receive(request, { ...moved, port: 2 });
+    expect(pair.sent.at(-1)!.to.port).toBe(2);
+    expect(pair.initiator.ike.origin).toEqual(moved);
+    const [outbound] = pair.run(10).initiator.store.outbound.values();
+    expect(outbound.path).toEqual(moved);
+  });
+
+  it('has initiators follow nobody without NAT detection, as inside a telescope', () => {
+    const pair = make(9, {}, false).run(5000);
+    const to = pair.initiator.ike.origin;
+    pair.network = () => [];
+    pair.call(pair.responder, (ike, now) => ike.checkLiveness(now));
+    pair.call(pair.initiator, (ike, now) =>
+      ike.handleDatagram(pair.sent.at(-1)!.message, { ...to, address: '192.0.2.66' }, now),
+    );
+    expect(pair.initiator.ike.origin).toEqual(to);
+    expect(pair.initiator.ike.behindNat).toBe(false);
+  });
+
+  it('follows ESP in UDP only, and only once the IKE SA is established', () => {
+    const pair = make(10, { translate: behindNat }).run(5000);
+    const { tunnel, spiOut } = pair.responder.event('child-established').child;
+    const before = pair.responder.ike.origin;
+    const moved = (path: Origin) =>
+      pair.call(pair.responder, (ike, now) =>
+        ike.handleSaEvent({ kind: 'moved', tunnelId: tunnel.id, path }, now),
+      );
+    moved({ ...before, port: 0, encapsulated: false });
+    expect(pair.responder.ike.origin).toEqual(before);
+    moved({ ...before, port: 50_001 });
+    expect(pair.run(10).responderStore.outbound.get(spiOut)?.path).toEqual({ ...before, port: 50_001 });
+    expect(pair.responder.ike.origin.port).toBe(50_001);
+  });
 });

@@ -24,6 +24,7 @@ export function idleContext(): SaContext {
     childLoss: undefined,
     assigned: undefined,
     strayDeletes: undefined,
+    nat: undefined,
     found: () => sa,
     ended: nothing,
   };

@@ -22,6 +22,9 @@ export interface SeenPacket {
 /** What becomes of one packet on one edge: the delays of its copies; none: it is lost. */
 export type Fault = (packet: SeenPacket) => readonly Millis[];
 
+/** What becomes of a packet: another one, nothing, or (undefined) it passes as it is. */
+export type Middlebox = (bytes: Uint8Array) => Uint8Array | 'dropped' | undefined;
+
 interface Edge {
   readonly ends: readonly [string, string];
   readonly latency: Millis;
@@ -35,6 +38,7 @@ export class SimNetwork {
   readonly #hosts = new Map<string, SimHost>();
   readonly #owners = new Map<Address, string>();
   readonly #edges = new Map<string, Edge>();
+  readonly #middleboxes = new Map<string, Middlebox>();
 
   constructor(clock: VirtualClock) {
     this.clock = clock;
@@ -62,6 +66,12 @@ export class SimNetwork {
     this.#edge(a, b).fault = fault;
   }
 
+  /** Has every packet that reaches the host `name` pass through a middlebox there, which owns `address`. */
+  middlebox(name: string, address: Address, middlebox: Middlebox): void {
+    this.#middleboxes.set(name, middlebox);
+    this.#owners.set(address, name);
+  }
+
   /** Everything that crossed an edge, in order. */
   eavesdropper(a: string, b: string): readonly SeenPacket[] {
     return this.#edge(a, b).seen;
@@ -78,6 +88,12 @@ export class SimNetwork {
   }
 
   #forward(at: string, target: string, bytes: Uint8Array): void {
+    const changed = this.#middleboxes.get(at)?.(bytes);
+    if (changed === 'dropped') return;
+    if (changed !== undefined) {
+      this.transmit(at, changed);
+      return;
+    }
     if (at === target) {
       this.#hosts.get(at)?.receive(bytes);
       return;
@@ -154,6 +170,7 @@ export class SimHost implements Link {
           else this.#sendIp(to.address, IpProtocol.ESP, bytes.length, (buffer, at) => buffer.set(bytes, at));
         }
       },
+      sendKeepalive: (to) => this.#sendUdp(to, 1, (buffer, at) => buffer.set([0xff], at)),
       close: async () => {
         this.#handlers = undefined;
       },
@@ -175,6 +192,7 @@ export class SimHost implements Link {
     const encapsulated = udp.destinationPort === 4500;
     const origin = { ...this.origin(address, encapsulated), port: udp.sourcePort };
     if (!encapsulated) this.#handlers.ike(payload, origin);
+    else if (payload.length === 1 && payload[0] === 0xff) return;
     else if (payload.length > 4 && payload.subarray(0, 4).every((octet) => octet === 0)) {
       this.#handlers.ike(payload.subarray(4), origin);
     } else this.#handlers.esp([packetFrom(payload)], origin);

@@ -85,11 +85,14 @@ describe('HostLink', () => {
           const back = await until('the ESP packet back', () => atA.espPackets.pop());
           expect(back.bytes).toEqual(octets(esp('back')));
         }
+        attachedA.sendKeepalive!(linkA.origin(addressB, true));
+        await until('the keepalive', () => linkB.counters.keepalives === 1);
+        expect([atB.ikeMessages, atB.espPackets]).toEqual([[], []]);
         const protocols = frames
           .filter(({ bytes }) => Buffer.from(bytes).includes('second'))
           .map(({ bytes }) => bytes[family === 4 ? 14 + 9 : 14 + 6]);
         expect(protocols).toEqual([50, 17]);
-        expect(linkB.counters).toEqual({ sendFailures: 0, keepalives: 0, malformed: 0 });
+        expect(linkB.counters).toEqual({ sendFailures: 0, keepalives: 1, malformed: 0 });
         capture.close();
         await attachedA.close();
         await attachedB.close();
@@ -97,7 +100,7 @@ describe('HostLink', () => {
       }));
   }
 
-  it('tells keepalives, IKE, ESP and rubbish on the encapsulated port apart (RFC 3948)', () =>
+  it('tells keepalives, IKE, ESP and rubbish on the encapsulated port apart (rule 72) (rule 75)', () =>
     withNamespaces(2, async (a, b) => {
       const { a4, b4 } = await wire(a, b);
       const link = linkIn(b, { address: b4, encapsulatedOnly: true });

@@ -16,7 +16,8 @@ import { Usage } from './usage.ts';
 interface InboundEntry {
   readonly sa: InboundSa;
   readonly usage: Usage;
-  readonly path: Origin;
+  /** Where its newest packet came from. */
+  path: Origin;
   readonly tunnel: UserSpaceTunnel;
 }
 
@@ -64,6 +65,7 @@ class UserSpaceBackend implements Backend {
   receive(packets: readonly Packet[], origin: Origin): void {
     const opened = new Map<UserSpaceTunnel, { packet: Packet; nextHeader: number }[]>();
     const used = new Set<Usage>();
+    const moved = new Set<UserSpaceTunnel>();
     for (const packet of packets) {
       if (packet.end - packet.start < 8) continue;
       const spi = readSpi(packet);
@@ -81,6 +83,10 @@ class UserSpaceBackend implements Backend {
         entry.tunnel.countRefused(result.reason);
         continue;
       }
+      if (entry.sa.isNewest && hasMoved(entry.path, origin)) {
+        entry.path = origin;
+        moved.add(entry.tunnel);
+      }
       entry.usage.add(packet.end - packet.start);
       used.add(entry.usage);
       const list = opened.get(entry.tunnel);
@@ -89,6 +95,7 @@ class UserSpaceBackend implements Backend {
     }
     for (const [tunnel, list] of opened) tunnel.deliver(list);
     for (const usage of used) usage.report();
+    for (const { policy } of moved) this.#onSaEvent({ kind: 'moved', tunnelId: policy.id, path: origin });
   }
 
   async close(): Promise<void> {
@@ -179,6 +186,11 @@ function readSpi(packet: Packet): number {
   return (
     ((buffer[start] << 24) | (buffer[start + 1] << 16) | (buffer[start + 2] << 8) | buffer[start + 3]) >>> 0
   );
+}
+
+/** Only in UDP has ESP a port, and a NAT that changes it. */
+function hasMoved(from: Origin, to: Origin): boolean {
+  return from.encapsulated && to.encapsulated && (from.address !== to.address || from.port !== to.port);
 }
 
 /** An SA belongs to the link and the overlay that its IKE SA was made through; the address may change behind a NAT. */

@@ -1,17 +1,17 @@
-import type { SaEvent, SaLimits, SaParameters } from '../../link/sa-store.ts';
+import type { SaLimits, SaParameters, SaUsed } from '../../link/sa-store.ts';
 
 /** What one SA has carried, in inner packets and their octets, and what is told of it. */
 export class Usage {
   readonly #limits: SaLimits;
-  readonly #tell: (kind: SaEvent['kind']) => void;
+  readonly #tell: (kind: SaUsed['kind']) => void;
   #packets = 0;
   #octets = 0;
-  #next: SaEvent['kind'] | undefined = 'used';
+  #next: SaUsed['kind'] | undefined = 'used';
 
   constructor(
-    direction: SaEvent['direction'],
+    direction: SaUsed['direction'],
     { spi, tunnel, limits }: Pick<SaParameters, 'spi' | 'tunnel' | 'limits'>,
-    onSaEvent: (event: SaEvent) => void,
+    onSaEvent: (event: SaUsed) => void,
   ) {
     this.#limits = limits ?? {};
     this.#tell = (kind) => onSaEvent({ kind, direction, spi, tunnelId: tunnel.id });
@@ -41,7 +41,7 @@ export class Usage {
     return this.#packets >= packets || this.#octets >= octets;
   }
 
-  #advance(told: SaEvent['kind'], next: SaEvent['kind'] | undefined): void {
+  #advance(told: SaUsed['kind'], next: SaUsed['kind'] | undefined): void {
     this.#next = next;
     this.#tell(told);
   }

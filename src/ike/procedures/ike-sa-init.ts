@@ -16,7 +16,7 @@ import {
 } from '../key-agreement.ts';
 import { deriveIkeKeys, initialSkeyseed } from '../key-schedule.ts';
 import { encodePlain } from '../message.ts';
-import { hasNatDetection, natDetectionNotifies, passedNat, traversalOrigin } from '../nat-detection.ts';
+import { detectNat, natDetectionNotifies, traversalOrigin } from '../nat-detection.ts';
 import { isErrorNotify, type NotifyPayload, notify, type Payload, ProtocolId } from '../payload/index.ts';
 import { findNotify, payloadOf } from '../payloads.ts';
 import { awaitResponse, initialExchange, type Message, type Procedure } from '../procedure.ts';
@@ -188,9 +188,10 @@ function accept(
       fragmentation: config.fragmentation === true && offersFragmentation(payloads),
     },
   );
-  if (config.natDetection && !sa.origin.encapsulated && hasNatDetection(payloads)) {
-    if (passedNat(sa.crypto, spis, payloads, sa.origin)) sa.origin = traversalOrigin(sa.origin);
-  }
+  if (!config.natDetection) return;
+  const nat = detectNat(sa.crypto, spis, payloads, sa.origin);
+  sa.lineage.nat = nat;
+  if ((nat?.local || nat?.remote) && !sa.origin.encapsulated) sa.origin = traversalOrigin(sa.origin);
 }
 
 /** The responder's answer; `refused` says why there is no IKE SA. */
@@ -224,6 +225,7 @@ export function answerIkeSaInit(sa: SaContext, config: ResponderConfig, request:
   const spis = { spiI: header.spiI, spiR: sa.localSpi };
   const hashes = peerHashes(payloads);
   const fragmentation = offersFragmentation(payloads);
+  sa.lineage.nat = detectNat(sa.crypto, { spiI: header.spiI, spiR: SPI_UNKNOWN }, payloads, sa.origin);
   // A value that fails its tests ends it; nobody has proved anything, so there is no answer.
   const { publicValue, sharedSecret } = checkedAgreement(() =>
     sa.crypto.answerKeyExchange(suite.keyExchange, ke.data),
@@ -233,7 +235,7 @@ export function answerIkeSaInit(sa: SaContext, config: ResponderConfig, request:
     { kind: 'KE', method: suite.keyExchange, data: publicValue },
     { kind: 'NONCE', data: nonceR },
     ...(hashes === undefined ? [] : [hashAlgorithmsNotify()]),
-    ...(hasNatDetection(payloads) ? natDetectionNotifies(sa.crypto, spis, sa.origin) : []),
+    ...(sa.lineage.nat === undefined ? [] : natDetectionNotifies(sa.crypto, spis, sa.origin)),
     ...(fragmentation ? [notify(NotifyType.IKEV2_FRAGMENTATION_SUPPORTED)] : []),
     ...authenticationPolicy(config),
   ]);

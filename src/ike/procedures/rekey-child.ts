@@ -1,4 +1,4 @@
-import type { SaEvent } from '../../link/sa-store.ts';
+import type { SaUsed } from '../../link/sa-store.ts';
 import { coverSame, rekeyProposals } from '../child-policy.ts';
 import {
   type Alarm,
@@ -45,7 +45,7 @@ export function wakeChild(sa: SaContext, child: ChildSa, alarm: Alarm): void {
 }
 
 /** Does what an event of the backend asks for. */
-export function followSaEvent(sa: SaContext, { kind, direction, spi, tunnelId }: SaEvent): void {
+export function followSaEvent(sa: SaContext, { kind, direction, spi, tunnelId }: SaUsed): void {
   const children = liveChildren(sa, tunnelId);
   const child = children.find(({ spiIn, spiOut }) => spi === (direction === 'inbound' ? spiIn : spiOut));
   if (child === undefined) return;
