@@ -190,7 +190,7 @@ export interface ResponderProfile {
 export interface ResponderConfig extends CommonConfig {
   /** The profile of a claim; undefined answers AUTHENTICATION_FAILED. Must not throw. */
   profile(claim: PeerClaim): ResponderProfile | undefined;
-  /** An IKE SA that is not established after this long is dropped. */
+  /** An IKE SA that is not established is dropped when its initiator has been silent for this long. */
   readonly halfOpenTimeout: Millis;
   /** Sends CERTREQ in IKE_SA_INIT: that certificates (DER) of these authorities are wanted (RFC 7296 3.7). */
   readonly certificateAuthorities?: readonly Uint8Array[];

@@ -45,6 +45,8 @@ export class IkeSa {
   readonly #answer: (message: Message) => Procedure<Answer>;
   #initiating: Run<unknown> | undefined;
   #answering: Run<Answer> | undefined;
+  /** At the responder of IKE_SA_INIT. */
+  #halfOpenTimeout: Millis | undefined;
   #hintedLivenessAt: Millis = Number.NEGATIVE_INFINITY;
   #isWornOut = false;
   /** Why it is being closed, unless that was asked for. */
@@ -70,9 +72,8 @@ export class IkeSa {
         ? answerIkeAuth(made.context, config, message)
         : made.#answerEstablished(message),
     );
-    made.context.agenda.set('half-open', lineage.now + config.halfOpenTimeout, () =>
-      made.#terminate(new NoAnswerError('the initiator did not complete IKE_AUTH')),
-    );
+    made.#halfOpenTimeout = config.halfOpenTimeout;
+    made.#awaitAuthentication();
     return made;
   }
 
@@ -168,6 +169,15 @@ export class IkeSa {
     }
   }
 
+  /** An initiator that is silent before it has completed IKE_AUTH is forgotten; one that repeats a request is still there. */
+  #awaitAuthentication(): void {
+    const { agenda, established, lineage } = this.context;
+    if (established || this.#halfOpenTimeout === undefined) return;
+    agenda.set('half-open', lineage.now + this.#halfOpenTimeout, () =>
+      this.#terminate(new NoAnswerError('the initiator did not complete IKE_AUTH')),
+    );
+  }
+
   #take(received: Received | undefined, origin: Origin): void {
     switch (received?.kind) {
       case 'request':
@@ -175,6 +185,9 @@ export class IkeSa {
         return;
       case 'response':
         this.#initiating?.resume(received.message);
+        return;
+      case 'repeated-request':
+        this.#awaitAuthentication();
         return;
       case 'malformed-request':
         this.#respondWithError(received.header, origin, received.error);

@@ -28,6 +28,8 @@ const REASSEMBLY = 'reassembly';
 export type Received =
   | { readonly kind: 'request'; readonly message: Message }
   | { readonly kind: 'response'; readonly message: Message }
+  /** The last request again, octet for octet; its response has been sent again. */
+  | { readonly kind: 'repeated-request' }
   | { readonly kind: 'malformed-request'; readonly header: IkeHeader; readonly error: ProtocolError }
   | { readonly kind: 'malformed-response'; readonly error: ProtocolError };
 
@@ -160,8 +162,10 @@ export class MessageStream {
 
   #receiveRequest(header: IkeHeader, bytes: Uint8Array, origin: Origin): Received | undefined {
     const arrival = this.#incoming.classify(header.messageId, bytes);
-    if (arrival.kind === 'repeated' && arrival.response !== undefined)
-      this.#transmit(arrival.response, origin);
+    if (arrival.kind === 'repeated') {
+      if (arrival.response !== undefined) this.#transmit(arrival.response, origin);
+      return { kind: 'repeated-request' };
+    }
     const { negotiated } = this.#sa;
     if (arrival.kind !== 'new' || negotiated === undefined || !this.#isWelcome(header)) return undefined;
     const decoded = this.#decode(bytes);

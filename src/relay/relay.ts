@@ -24,8 +24,11 @@ import { ProfileName, relayProfiles } from './profiles.ts';
 import { type HostLinks, RelayLink } from './relay-link.ts';
 import { relaySchedule } from './schedule.ts';
 
-/** An IKE SA that is not established after this long is dropped. */
-const HALF_OPEN_TIMEOUT: Millis = 15_000;
+/**
+ * How long an initiator may be silent before IKE_AUTH is over: 14 sends of the schedule with which telescopes are built, so that
+ * at a loss of 30 % one in twenty million is forgotten that is still there.
+ */
+const HALF_OPEN_TIMEOUT: Millis = 45_000;
 /** Clients check their hops more often than this; one that is silent for so long is asked whether it is there. */
 const CLIENT_IDLE: Millis = 60_000;
 

@@ -70,7 +70,10 @@ describe('the keys of a telescope', () => {
         espSa: ({ keys: { encryption } }) => void add(encryption),
       };
     };
-    const world = await TelescopeWorld.open({ relays: 2, keyLogOf: collector });
+    const world = await TelescopeWorld.open({
+      relays: 2,
+      relayOptions: (name) => ({ keyLog: collector(name) }),
+    });
     await world.build({ keyLog: collector('client'), innerMtu: 1000 });
     const [client, a, b] = ['client', 'a', 'b'].map((name) => [...seen.get(name)!]);
     expect(client).toHaveLength(8);

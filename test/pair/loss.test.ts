@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { NoAnswerError } from '../../src/ike/errors.ts';
 import { defaultIkeProposals } from '../../src/ike/proposal.ts';
 import { hex } from '../../src/wire/bytes.ts';
 import {
@@ -119,5 +120,31 @@ describe('the response to a request', () => {
     ike.handleDatagram(request, mirror(TO_RESPONDER), pair.now);
     expect(ike.poll()).toBeUndefined();
     expect(pair.sent).toHaveLength(settled);
+  });
+});
+
+describe('a responder that waits for IKE_AUTH', () => {
+  /** Nothing but IKE_SA_INIT requests gets through until `until`. */
+  const deaf = (until: number) =>
+    make(5, { network: ({ from, at }) => (from === 'initiator' && at < until ? [20] : []) });
+
+  it('waits as long as the request is repeated', () => {
+    const pair = deaf(40_000);
+    pair.run(10);
+    const request = pair.sent[0].message;
+    for (let i = 0; i < 4; i++) {
+      pair.deliverToResponder(request);
+      pair.run(25_000);
+      expect(pair.responders).toHaveLength(1);
+      expect(pair.responder.ike.closed).toBe(false);
+    }
+  });
+
+  it('forgets an initiator that is silent', () => {
+    const pair = deaf(10);
+    pair.run(29_000);
+    expect(pair.responder.ike.closed).toBe(false);
+    pair.run(2_000);
+    expect(pair.responder.ending).toBeInstanceOf(NoAnswerError);
   });
 });

@@ -35,10 +35,14 @@ interface Edge {
 /** Hosts joined by point-to-point edges, with an eavesdropper on every edge; packets take the shortest way. */
 export class SimNetwork {
   readonly clock: VirtualClock;
+  /** Off for long runs: what passes is not kept. */
+  eavesdropping = true;
   readonly #hosts = new Map<string, SimHost>();
   readonly #owners = new Map<Address, string>();
   readonly #edges = new Map<string, Edge>();
   readonly #middleboxes = new Map<string, Middlebox>();
+  /** The next host on the way, by where a packet is and where it goes; known until the edges change. */
+  readonly #routes = new Map<string, string | undefined>();
 
   constructor(clock: VirtualClock) {
     this.clock = clock;
@@ -59,6 +63,7 @@ export class SimNetwork {
   }
 
   join(a: string, b: string, latency: Millis = 1): void {
+    this.#routes.clear();
     this.#edges.set(edgeName(a, b), { ends: [a, b], latency, fault: undefined, seen: [] });
   }
 
@@ -98,11 +103,13 @@ export class SimNetwork {
       this.#hosts.get(at)?.receive(bytes);
       return;
     }
-    const next = this.#nextHop(at, target);
+    const route = `${at} ${target}`;
+    if (!this.#routes.has(route)) this.#routes.set(route, this.#nextHop(at, target));
+    const next = this.#routes.get(route);
     if (next === undefined) return;
     const edge = this.#edge(at, next);
     const packet = { at: this.clock.now(), from: at, to: next, bytes: bytes.slice() };
-    edge.seen.push(packet);
+    if (this.eavesdropping) edge.seen.push(packet);
     for (const extra of edge.fault?.(packet) ?? [0]) {
       this.clock.at(this.clock.now() + edge.latency + extra, () => this.#forward(next, target, bytes));
     }

@@ -1,8 +1,8 @@
 import { nodeProvider } from '../../src/crypto/node.ts';
 import type { AddressKey } from '../../src/forward/address-key.ts';
 import type { Exit, ReturnHandler } from '../../src/forward/exit.ts';
-import type { KeyLog } from '../../src/ike/key-log.ts';
 import { type Packet, packetBytes, packetFrom } from '../../src/link/packet.ts';
+import type { RelayOptions } from '../../src/relay/relay.ts';
 import type { RelayTarget } from '../../src/telescope/relay-target.ts';
 import { openTelescope, type Telescope, type TelescopeOptions } from '../../src/telescope/telescope.ts';
 import { openUdp } from '../../src/telescope/udp.ts';
@@ -51,7 +51,8 @@ interface WorldOptions {
   readonly clientMtu?: number;
   /** One way, on every edge, in milliseconds. */
   readonly latency?: number;
-  readonly keyLogOf?: (relay: string) => KeyLog;
+  /** What a relay is started with besides, by its name. */
+  readonly relayOptions?: (name: string) => Partial<RelayOptions>;
 }
 
 /** Relays a, b, c, ... in a row, each with an overlay to its neighbours, the last one an exit; a client joined to a. */
@@ -84,7 +85,7 @@ export class TelescopeWorld {
       world.path.map(({ name }) =>
         world.relays.start(name, {
           ...(name === last && { exit: world.exit }),
-          ...(options.keyLogOf && { keyLog: options.keyLogOf(name) }),
+          ...options.relayOptions?.(name),
         }),
       ),
     );
