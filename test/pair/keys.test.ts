@@ -32,9 +32,10 @@ function expand(key: Uint8Array, seed: Uint8Array, length: number): Uint8Array {
 // Two ends that make the same mistake agree; so everything is computed anew here from the messages and from g^ir.
 describe('the keys and AUTH payloads of a pair', () => {
   it.each([
-    ['at once', 100],
-    ['after a cookie', 0],
-  ])('are those of RFC 7296 2.14, 2.15 and 2.17, %s (rule 27)', (_, cookieThreshold) => {
+    ['at once', 100, sharedKey('secret of the relay')],
+    ['after a cookie', 0, sharedKey('secret of the relay')],
+    ['with NULL both ways', 100, { local: NULL_AUTH, remote: NULL_AUTH }],
+  ])('are those of RFC 7296 2.14, 2.15 and 2.17, %s (rules 27, 29, 30)', (_, cookieThreshold, relay) => {
     const crypto = testCrypto(51);
     const secrets: Uint8Array[] = [];
     const provider: CryptoProvider = {
@@ -58,7 +59,6 @@ describe('the keys and AUTH payloads of a pair', () => {
         return answer;
       },
     };
-    const relay = sharedKey('secret of the relay');
     const pair = new Pair({
       initiator: { ...initiatorConfig(provider, relay), local: NULL_AUTH },
       responder: responderConfig(provider, anonymousProfile(relay)),
@@ -86,9 +86,15 @@ describe('the keys and AUTH payloads of a pair', () => {
     const idI = payloadOf(auth, 'IDi').body;
     const idR = payloadOf(authAnswer, 'IDr').body;
     expect(payloadOf(auth, 'AUTH').data).toEqual(hmac(hmac(skPi, pad), request, nonceR, hmac(skPi, idI)));
+    const secret = relay.local.kind === 'null' ? skPr : utf8('secret of the relay');
     expect(payloadOf(authAnswer, 'AUTH').data).toEqual(
-      hmac(hmac(utf8('secret of the relay'), pad), response, nonceI, hmac(skPr, idR)),
+      hmac(hmac(secret, pad), response, nonceI, hmac(skPr, idR)),
     );
+    // NULL is method 13, ID_NULL type 13 with no data (RFC 7619 2).
+    expect([payloadOf(auth, 'AUTH').method, ...idI]).toEqual([13, 13, 0, 0, 0]);
+    if (relay.local.kind === 'null') {
+      expect([payloadOf(authAnswer, 'AUTH').method, ...idR]).toEqual([13, 13, 0, 0, 0]);
+    }
 
     const childKeymat = expand(skD, concat(nonceI, nonceR), 72);
     const [outbound] = pair.initiator.store.outbound.values();

@@ -143,6 +143,10 @@ export function* answerIkeAuth(
   config: ResponderConfig,
   { payloads }: Message,
 ): Procedure<Answer> {
+  // RFC 7296 2.16: who leaves AUTH out wants EAP.
+  if (findPayload(payloads, 'AUTH') === undefined) {
+    return authenticationFailed(new AuthenticationError('the initiator wants EAP, which is not done here'));
+  }
   const { childless } = sa.negotiated!;
   const isChildless = childless && !payloads.some(({ kind }) => CHILD_KINDS.includes(kind));
   if (config.childless === 'required' && !isChildless) {

@@ -105,7 +105,7 @@ describe('derived keys', () => {
   const nonces = hex(inputs.nonceI) + hex(inputs.nonceR);
 
   it.each(SUITES.flatMap((suite) => PRFS.map((prf) => ({ ...suite, ...prf }))))(
-    'are cut in the order of RFC 7296 2.14 and 2.17, rule 24 ($encryption/$keyLength, $hash)',
+    'are cut in the order of RFC 7296 2.14 and 2.17: $encryption/$keyLength, $hash (rule 24)',
     ({ encryption, keyLength, integrity, e, a, prf, hash, length }) => {
       const made: ProtectionKeys[] = [];
       const inner = nodeProvider(seededRandom(1));
@@ -175,13 +175,13 @@ describe('shared key AUTH', () => {
   const secret = fromHex(flow.sharedKey);
   const identity = { type: 1, data: fromHex('0a50500d') };
 
-  it('is the recorded one', () => {
+  it('is the recorded one (rule 29)', () => {
     const auth = createAuth({ kind: 'shared-key', identity, secret }, inputs, { peerHashes: undefined });
     expect(hex(auth.data)).toBe(flow.auth);
     expect(verifyAuth({ kind: 'shared-key', secret }, auth, inputs, undefined)).toBe(true);
   });
 
-  it('covers the message, the nonce, the ID payload with its RESERVED octets, and the keys', () => {
+  it('covers the message, the nonce, the ID payload with its RESERVED octets, and the keys (rules 27, 28)', () => {
     const auth = { kind: 'AUTH', method: 2, data: fromHex(flow.auth) } as const;
     for (const part of ['message', 'nonce', 'skP', 'idBody'] as const) {
       const changed = inputs[part].slice();
