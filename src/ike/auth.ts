@@ -20,6 +20,8 @@ export interface AuthInputs {
   readonly skP: Uint8Array;
   /** The body of that side's ID payload, with its RESERVED octets as they were sent. */
   readonly idBody: Uint8Array;
+  /** IntAuth, if there were IKE_INTERMEDIATE exchanges (RFC 9242 3.3.2). */
+  readonly intAuth?: Uint8Array | undefined;
 }
 
 /** What the ID payload says: NULL authentication has no identity (RFC 7619 2.2). */
@@ -72,7 +74,7 @@ function sharedKeyAuth(secret: Uint8Array, inputs: AuthInputs): Uint8Array {
   return crypto.prf(prf, crypto.prf(prf, secret, KEY_PAD), signedOctets(inputs));
 }
 
-/** RealMessage | Nonce | MACedID (RFC 7296 2.15). */
-function signedOctets({ crypto, prf, message, nonce, skP, idBody }: AuthInputs): Uint8Array {
-  return concat(message, nonce, crypto.prf(prf, skP, idBody));
+/** RealMessage | Nonce | MACedID [| IntAuth] (RFC 7296 2.15, RFC 9242 3.3.2). */
+function signedOctets({ crypto, prf, message, nonce, skP, idBody, intAuth }: AuthInputs): Uint8Array {
+  return concat(message, nonce, crypto.prf(prf, skP, idBody), intAuth ?? new Uint8Array(0));
 }

@@ -1,9 +1,10 @@
-/** Exchange types (RFC 7296 3.1). */
+/** Exchange types (RFC 7296 3.1, RFC 9242). */
 export const ExchangeType = {
   IKE_SA_INIT: 34,
   IKE_AUTH: 35,
   CREATE_CHILD_SA: 36,
   INFORMATIONAL: 37,
+  IKE_INTERMEDIATE: 43,
 } as const;
 
 /** Authentication methods (RFC 7296 3.8, RFC 4754, RFC 7427, RFC 7619). */
@@ -64,6 +65,7 @@ export const NotifyType = {
   CHILDLESS_IKEV2_SUPPORTED: 16418,
   IKEV2_FRAGMENTATION_SUPPORTED: 16430,
   SIGNATURE_HASH_ALGORITHMS: 16431,
+  INTERMEDIATE_EXCHANGE_SUPPORTED: 16438,
   SUPPORTED_AUTH_METHODS: 16443,
 } as const;
 

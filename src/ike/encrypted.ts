@@ -120,6 +120,14 @@ export function openContent(
   return end < 0 ? 'pad length beyond the SK payload' : text.subarray(0, end);
 }
 
+/** HDR, SK {content} as if it were not encrypted, as `clearForm` makes it of a message that was received. */
+export function clearMessage(fields: HeaderFields, { first, bytes }: Content): Uint8Array {
+  const length = GENERIC_HEADER + bytes.length;
+  const out = new Writer(HEADER_LENGTH + length);
+  encodeHeader(fields, PayloadType.SK, HEADER_LENGTH + length, out);
+  return out.u8(first).u8(0).u16(length).bytes(bytes).finish();
+}
+
 /**
  * A message as if it had been neither encrypted nor fragmented: from the IKE header to SK's generic header, with lengths to
  * match, and the content. What RFC 9242 3.3.2 authenticates.

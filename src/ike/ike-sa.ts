@@ -16,6 +16,7 @@ import type { Answer } from './procedures/answer.ts';
 import { answerCreateChild } from './procedures/create-child.ts';
 import { deleteIkeSa, deleteReplaced } from './procedures/delete.ts';
 import { answerIkeAuth, initiateIkeAuth } from './procedures/ike-auth.ts';
+import { answerIkeIntermediate, initiateIkeIntermediate } from './procedures/ike-intermediate.ts';
 import { answerIkeSaInit, initiateIkeSaInit } from './procedures/ike-sa-init.ts';
 import { answerInformational } from './procedures/informational.ts';
 import { checkLiveness } from './procedures/liveness.ts';
@@ -56,6 +57,7 @@ export class IkeSa {
   /** One that asks for IKE_SA_INIT as soon as it is settled. */
   static initiate(lineage: Lineage, config: InitiatorConfig, to: Origin): IkeSa {
     lineage.jobs.add('set-up', (sa) => initiateIkeSaInit(sa, config));
+    lineage.jobs.add('set-up', initiateIkeIntermediate);
     lineage.jobs.add('set-up', (sa) => initiateIkeAuth(sa, config));
     const localSpi = config.crypto.random(SPI_LENGTH);
     const made = new IkeSa(lineage, { role: 'initiator', localSpi, origin: to }, (message) =>
@@ -68,9 +70,7 @@ export class IkeSa {
   static respond(lineage: Lineage, config: ResponderConfig, origin: Origin): IkeSa {
     const localSpi = config.crypto.random(SPI_LENGTH);
     const made = new IkeSa(lineage, { role: 'responder', localSpi, origin }, (message) =>
-      message.header.exchangeType === ExchangeType.IKE_AUTH
-        ? answerIkeAuth(made.context, config, message)
-        : made.#answerEstablished(message),
+      made.#answerInitial(config, message),
     );
     made.#halfOpenTimeout = config.halfOpenTimeout;
     made.#awaitAuthentication();
@@ -213,6 +213,17 @@ export class IkeSa {
     this.#answering.start();
   }
 
+  *#answerInitial(config: ResponderConfig, message: Message): Procedure<Answer> {
+    switch (message.header.exchangeType) {
+      case ExchangeType.IKE_INTERMEDIATE:
+        return answerIkeIntermediate(this.context, message);
+      case ExchangeType.IKE_AUTH:
+        return yield* answerIkeAuth(this.context, config, message);
+      default:
+        return yield* this.#answerEstablished(message);
+    }
+  }
+
   *#answerEstablished(message: Message): Procedure<Answer> {
     const isCandidate = this.context.lineage.candidate === this.context;
     if (isCandidate && isAboutChildren(message)) inherit(this.context);
@@ -230,8 +241,9 @@ export class IkeSa {
     this.#respond(header, origin, isFatal ? { payloads, end: { error } } : { payloads });
   }
 
-  #respond(header: IkeHeader, origin: Origin, { payloads, end }: Answer): void {
+  #respond(header: IkeHeader, origin: Origin, { payloads, end, whenSent }: Answer): void {
     this.#stream.respond(header, payloads, origin);
+    whenSent?.();
     if (end !== undefined) this.#terminate(end.error);
   }
 

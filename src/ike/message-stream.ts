@@ -188,10 +188,14 @@ export class MessageStream {
     return decoded;
   }
 
-  /** Whether requests of this exchange are answered in the present state: before IKE_AUTH, only that. */
+  /** Whether requests of this exchange are answered in the present state: before IKE_AUTH, only what leads to it. */
   #isWelcome({ exchangeType }: IkeHeader): boolean {
-    const { established, role } = this.#sa;
-    if (!established) return role === 'responder' && exchangeType === ExchangeType.IKE_AUTH;
+    const { established, role, negotiated } = this.#sa;
+    if (!established) {
+      const isComplete = negotiated?.pendingMethods.length === 0;
+      const due = isComplete ? ExchangeType.IKE_AUTH : ExchangeType.IKE_INTERMEDIATE;
+      return role === 'responder' && exchangeType === due;
+    }
     return exchangeType === ExchangeType.CREATE_CHILD_SA || exchangeType === ExchangeType.INFORMATIONAL;
   }
 

@@ -26,7 +26,20 @@ export interface Chosen {
 export interface IkeSuite extends ProtectionSuite {
   readonly prf: number;
   readonly keyExchange: number;
+  /** Methods of the additional key exchanges, in order. */
+  readonly additional: readonly number[];
 }
+
+/** Additional key exchanges (RFC 9370 4.1), in the order in which they take place. */
+const ADDITIONAL: readonly number[] = [
+  TransformType.ADDKE1,
+  TransformType.ADDKE2,
+  TransformType.ADDKE3,
+  TransformType.ADDKE4,
+  TransformType.ADDKE5,
+  TransformType.ADDKE6,
+  TransformType.ADDKE7,
+];
 
 /** NONE of the transform types that have one: integrity and key exchange (RFC 7296 3.3.2). */
 const NONE = 0;
@@ -37,11 +50,11 @@ const TRANSFORM_TYPES: Readonly<
 > = {
   [ProtocolId.IKE]: {
     mandatory: [TransformType.ENCR, TransformType.PRF, TransformType.KE],
-    optional: [TransformType.INTEG],
+    optional: [TransformType.INTEG, ...ADDITIONAL],
   },
   [ProtocolId.ESP]: {
     mandatory: [TransformType.ENCR, TransformType.ESN],
-    optional: [TransformType.INTEG, TransformType.KE],
+    optional: [TransformType.INTEG, TransformType.KE, ...ADDITIONAL],
   },
 };
 
@@ -82,21 +95,48 @@ function chooseTransforms(
   // RFC 7296 3.3.6: an unknown transform type spoils the proposal, an unknown transform is only not chosen.
   if (offered.some(({ type }) => !mandatory.includes(type) && !optional.includes(type))) return undefined;
   const possible = protocol === ProtocolId.IKE ? ours.filter(isForIke) : ours;
-  const chosen: Transform[] = [];
+  const acceptable: Transform[][] = [];
   for (const type of [...mandatory, ...optional]) {
     const theirs = offered.filter((transform) => transform.type === type);
     // A mandatory transform cannot be NONE. RFC 5282 8: integrity NONE and no integrity transform are the same.
     const canBeNone = optional.includes(type);
-    const wanted = ofType(possible, type, canBeNone).find(
+    const wanted = ofType(possible, type, canBeNone).filter(
       ({ id, keyLength }) =>
         (id === NONE && canBeNone && theirs.length === 0) ||
         theirs.some((t) => t.id === id && t.keyLength === keyLength && !t.unsupported),
     );
-    if (wanted === undefined) return undefined;
-    // RFC 7296 3.3: the answer has a transform for each type that the offer has.
-    if (theirs.length > 0) chosen.push(wanted);
+    if (wanted.length === 0) return undefined;
+    acceptable.push(wanted);
   }
-  return chosen.sort((a, b) => a.type - b.type);
+  // RFC 7296 3.3: the answer has a transform for each type that the offer has.
+  const ofMethods = acceptable.filter(([first]) => isKeyExchange(first));
+  const ofOthers = acceptable.filter(([first]) => !isKeyExchange(first));
+  return chooseOfEach([...ofMethods, ...ofOthers])
+    ?.filter(({ type }) => offered.some((transform) => transform.type === type))
+    .sort((a, b) => a.type - b.type);
+}
+
+/**
+ * One of each list, the first that can be. RFC 9370 2.2.1: no key exchange method twice.
+ * @param taken - methods that are not to be chosen
+ */
+function chooseOfEach(
+  [first, ...rest]: readonly (readonly Transform[])[],
+  taken: readonly number[] = [],
+): Transform[] | undefined {
+  if (first === undefined) return [];
+  for (const transform of first) {
+    const isMethod = isKeyExchange(transform) && transform.id !== NONE;
+    if (isMethod && taken.includes(transform.id)) continue;
+    const others = chooseOfEach(rest, isMethod ? [...taken, transform.id] : taken);
+    if (others !== undefined) return [transform, ...others];
+  }
+  return undefined;
+}
+
+/** Of the transform types that have key exchange methods (RFC 9370 4.1). */
+function isKeyExchange({ type }: Transform): boolean {
+  return type === TransformType.KE || ADDITIONAL.includes(type);
 }
 
 /** RFC 7296 5, RFC 8750 6. */
@@ -150,7 +190,16 @@ export function ikeSuite({ transforms }: Chosen): IkeSuite {
     ...protectionSuite(transforms),
     prf: idOf(transforms, TransformType.PRF),
     keyExchange: idOf(transforms, TransformType.KE),
+    additional: additionalMethods(transforms),
   };
+}
+
+/** The methods of the additional key exchanges among these transforms, in the order of their types (RFC 9370 2.2.2). */
+export function additionalMethods(transforms: readonly Transform[]): number[] {
+  return transforms
+    .filter(({ type, id }) => ADDITIONAL.includes(type) && id !== NONE)
+    .sort((a, b) => a.type - b.type)
+    .map(({ id }) => id);
 }
 
 /** The algorithms of a proposal chosen for a Child SA. */
@@ -177,7 +226,7 @@ function idOf(transforms: readonly Transform[], type: number): number {
   return transforms.find((transform) => transform.type === type)?.id ?? NONE;
 }
 
-const { ENCR, PRF, INTEG, KE, ESN } = TransformType;
+const { ENCR, PRF, INTEG, KE, ESN, ADDKE1 } = TransformType;
 const AEAD: readonly Transform[] = [
   { type: ENCR, id: EncryptionTransform.AES_GCM_16, keyLength: 256 },
   { type: ENCR, id: EncryptionTransform.AES_GCM_16, keyLength: 128 },
@@ -208,6 +257,30 @@ export const defaultIkeProposals: readonly Proposal[] = [
   { transforms: [...AEAD, ...PRFS, ...KEY_EXCHANGES] },
   { transforms: [...CBC_WITH_HMAC, ...PRFS, ...KEY_EXCHANGES] },
 ];
+
+/** For whoever wants to be safe from quantum computers: ML-KEM-768 besides X25519 (RFC 9370), which demands it of the peer. */
+export const postQuantumIkeProposals: readonly Proposal[] = [
+  {
+    transforms: [
+      ...AEAD,
+      ...PRFS,
+      { type: KE, id: KeyExchangeMethod.CURVE25519 },
+      { type: ADDKE1, id: KeyExchangeMethod.ML_KEM_768 },
+    ],
+  },
+];
+
+const ADDITIONAL_ML_KEM: readonly Transform[] = [
+  { type: ADDKE1, id: KeyExchangeMethod.ML_KEM_768 },
+  { type: ADDKE1, id: KeyExchangeMethod.ML_KEM_1024 },
+  { type: ADDKE1, id: KeyExchangeMethod.ML_KEM_512 },
+  { type: ADDKE1, id: NONE },
+];
+
+/** What relays accept for IKE SAs: our defaults, and with each of them ML-KEM of whoever wants it. */
+export const relayIkeProposals: readonly Proposal[] = defaultIkeProposals.map(({ transforms }) => ({
+  transforms: [...transforms, ...ADDITIONAL_ML_KEM],
+}));
 
 /** What we offer and accept for ESP (RFC 8221 5), with or without extended sequence numbers. */
 export const defaultChildProposals: readonly Proposal[] = [

@@ -8,12 +8,15 @@ type Rules = Readonly<Partial<Record<Payload['kind'], readonly [number, number]>
 /** Notifies, vendor IDs and payloads that we do not interpret, which may be in any message. */
 const ANYWHERE: Rules = { NOTIFY: [0, 40], VENDOR_ID: [0, 20], UNKNOWN: [0, 20] };
 
-// RFC 7296 1.2, 1.3, 1.4, 3.6 and appendix C.
+// RFC 7296 1.2, 1.3, 1.4, 3.6 and appendix C; RFC 9370 2.2.2.
 const CHILD: Rules = { SA: [1, 1], TSi: [1, 1], TSr: [1, 1] };
 const CHILDLESS: Rules = { SA: [0, 0], TSi: [0, 0], TSr: [0, 0] };
 const CERTIFICATES: Rules = { CERT: [0, 10], CERTREQ: [0, 10] };
 const CREATE_CHILD: Rules = { ...ANYWHERE, SA: [1, 1], NONCE: [1, 1], KE: [0, 1], TSi: [0, 1], TSr: [0, 1] };
 const INFORMATIONAL: Rules = { ...ANYWHERE, DELETE: [0, 20], CP: [0, 1] };
+
+/** An additional key exchange. */
+const KEY_EXCHANGE: Rules = { ...ANYWHERE, KE: [1, 1] };
 
 const RULES: Readonly<Record<number, { readonly request: Rules; readonly response: Rules }>> = {
   [ExchangeType.IKE_SA_INIT]: {
@@ -24,6 +27,7 @@ const RULES: Readonly<Record<number, { readonly request: Rules; readonly respons
     request: { ...ANYWHERE, ...CERTIFICATES, IDi: [1, 1], IDr: [0, 1], AUTH: [1, 1], CP: [0, 1], ...CHILD },
     response: { ...ANYWHERE, ...CERTIFICATES, IDr: [1, 1], AUTH: [1, 1], CP: [0, 1], ...CHILD },
   },
+  [ExchangeType.IKE_INTERMEDIATE]: { request: KEY_EXCHANGE, response: KEY_EXCHANGE },
   [ExchangeType.CREATE_CHILD_SA]: { request: CREATE_CHILD, response: CREATE_CHILD },
   [ExchangeType.INFORMATIONAL]: { request: INFORMATIONAL, response: INFORMATIONAL },
 };

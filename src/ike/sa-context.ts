@@ -2,6 +2,7 @@ import type { CryptoProvider } from '../crypto/provider.ts';
 import type { Millis } from '../link/clock.ts';
 import type { Origin } from '../link/link.ts';
 import type { AssignedAddresses, SaOperation, SaResult } from '../link/sa-store.ts';
+import { Writer } from '../wire/writer.ts';
 import type { Announcement } from './announced-methods.ts';
 import type { AuthInputs } from './auth.ts';
 import type { Alarm, ChildSa } from './child-sa.ts';
@@ -33,6 +34,10 @@ export interface Negotiated {
   readonly protection: Protection;
   /** Both do IKE fragmentation (RFC 7383). An IKE SA that replaces this one inherits it. */
   readonly fragmentation: boolean;
+  /** Methods of additional key exchanges, in order, that IKE_INTERMEDIATE has still to do (RFC 9370 2.2.2). */
+  readonly pendingMethods: readonly number[];
+  /** What the messages of IKE_INTERMEDIATE come to; absent: there were none. */
+  readonly intAuth?: IntAuth;
   /** The last IKE_SA_INIT request and its response, whole: AUTH covers them (RFC 7296 2.15). Gone once it is established. */
   firstMessages: { readonly request: Uint8Array; readonly response: Uint8Array } | undefined;
   /** The peer's SIGNATURE_HASH_ALGORITHMS; undefined if it sent none. */
@@ -41,6 +46,13 @@ export interface Negotiated {
   readonly peerMethods: readonly Announcement[] | undefined;
   /** The responder lets IKE_AUTH do without a Child SA (RFC 6023). */
   readonly childless: boolean;
+}
+
+/** IntAuth of both ends, and how many exchanges it covers (RFC 9242 3.3.2). */
+export interface IntAuth {
+  readonly initiator: Uint8Array;
+  readonly responder: Uint8Array;
+  readonly exchanges: number;
 }
 
 /**
@@ -171,14 +183,23 @@ export function headerFields(
   return { spiI, spiR, exchangeType, messageId, flags: { initiator: sa.role === 'initiator', response } };
 }
 
-/** What the AUTH payload of `side` covers; `idBody` is its ID payload's (RFC 7296 2.15). */
+/** What the AUTH payload of `side` covers; `idBody` is its ID payload's (RFC 7296 2.15, RFC 9242 3.3.2). */
 export function authInputs(sa: SaContext, side: Role, idBody: Uint8Array): AuthInputs {
-  const { suite, keys, firstMessages, nonceI, nonceR } = sa.negotiated!;
+  const { suite, keys, firstMessages, nonceI, nonceR, intAuth } = sa.negotiated!;
   const { request, response } = firstMessages!;
-  const common = { crypto: sa.crypto, prf: suite.prf, idBody };
+  const common = { crypto: sa.crypto, prf: suite.prf, idBody, intAuth: intAuth && encodeIntAuth(intAuth) };
   return side === 'initiator'
     ? { ...common, message: request, nonce: nonceR, skP: keys.skPi }
     : { ...common, message: response, nonce: nonceI, skP: keys.skPr };
+}
+
+/** IntAuth_iN | IntAuth_rN | IKE_AUTH_MID: IKE_AUTH comes after IKE_SA_INIT, with message ID 0, and the others. */
+function encodeIntAuth({ initiator, responder, exchanges }: IntAuth): Uint8Array {
+  return new Writer()
+    .bytes(initiator)
+    .bytes(responder)
+    .u32(exchanges + 1)
+    .finish();
 }
 
 /** Both ends are authenticated: from now on the peer's requests count. */

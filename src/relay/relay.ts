@@ -6,7 +6,7 @@ import { Endpoint } from '../endpoint/endpoint.ts';
 import type { Exit } from '../forward/exit.ts';
 import type { ResponderConfig } from '../ike/config.ts';
 import type { KeyLog } from '../ike/key-log.ts';
-import { defaultChildProposals, defaultIkeProposals } from '../ike/proposal.ts';
+import { defaultChildProposals, relayIkeProposals } from '../ike/proposal.ts';
 import type { Clock, Millis } from '../link/clock.ts';
 import type { Origin } from '../link/link.ts';
 import { LinkError } from '../link/link.ts';
@@ -226,7 +226,7 @@ export class Relay {
     const most = maxClients + maxHalfOpen + 2 * peers.length;
     return {
       crypto,
-      ikeProposals: defaultIkeProposals,
+      ikeProposals: relayIkeProposals,
       childProposals: defaultChildProposals,
       retransmission: relaySchedule,
       profile: (claim) => {

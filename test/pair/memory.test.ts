@@ -17,7 +17,8 @@ describe('an established IKE SA', () => {
       spiR: bytes,
       nonceI: bytes,
       nonceR: bytes,
-      suite: { encryption: 20, keyLength: 256, integrity: 0, prf: 5, keyExchange: 31 },
+      suite: { encryption: 20, keyLength: 256, integrity: 0, prf: 5, keyExchange: 31, additional: [] },
+      pendingMethods: [],
       keys: undefined as never,
       protection: undefined as never,
       firstMessages: { request: bytes, response: bytes },
@@ -27,7 +28,7 @@ describe('an established IKE SA', () => {
       fragmentation: false,
     };
     establish(sa, { identity: { type: 13, data: new Uint8Array(0) }, method: 13 });
-    expect(sa.negotiated.firstMessages).toBeUndefined();
+    expect(sa.negotiated?.firstMessages).toBeUndefined();
   });
 
   it('has a tunnel policy that holds no message', () => {

@@ -20,7 +20,7 @@ import { detectNat, natDetectionNotifies, traversalOrigin } from '../nat-detecti
 import { isErrorNotify, type NotifyPayload, notify, type Payload, ProtocolId } from '../payload/index.ts';
 import { findNotify, payloadOf } from '../payloads.ts';
 import { awaitResponse, initialExchange, type Message, type Procedure } from '../procedure.ts';
-import { chooseProposal, encodeProposals, ikeSuite, verifyAnswer } from '../proposal.ts';
+import { additionalMethods, chooseProposal, encodeProposals, ikeSuite, verifyAnswer } from '../proposal.ts';
 import { Protection } from '../protection.ts';
 import { checkRules } from '../rules.ts';
 import { headerFields, type Negotiated, type SaContext } from '../sa-context.ts';
@@ -94,6 +94,7 @@ function encodeRequest(sa: SaContext, config: InitiatorConfig, attempt: Attempt)
     hashAlgorithmsNotify(),
     ...(config.natDetection ? natDetectionNotifies(sa.crypto, spis, sa.origin) : []),
     ...(config.fragmentation ? [notify(NotifyType.IKEV2_FRAGMENTATION_SUPPORTED)] : []),
+    ...intermediateNotify(config.ikeProposals.flatMap(({ transforms }) => additionalMethods(transforms))),
   ]);
 }
 
@@ -170,6 +171,9 @@ function accept(
   if (suite.keyExchange !== keyExchange.method || ke.method !== keyExchange.method) {
     throw syntax('the peer answered with another key exchange method than we used');
   }
+  if (suite.additional.length > 0 && !offersIntermediate(payloads)) {
+    throw syntax('the peer chose additional key exchanges without the exchange for them (RFC 9370 2.2.1)');
+  }
   if (header.spiR.every((octet) => octet === 0)) throw syntax('the peer accepted without an SPI');
   const nonceR = checkedNonce(payloads, suite.prf);
   const spis = { spiI: header.spiI, spiR: header.spiR };
@@ -186,6 +190,7 @@ function accept(
       peerMethods: peerMethods(payloads),
       childless: findNotify(payloads, NotifyType.CHILDLESS_IKEV2_SUPPORTED) !== undefined,
       fragmentation: config.fragmentation === true && offersFragmentation(payloads),
+      pendingMethods: suite.additional,
     },
   );
   if (!config.natDetection) return;
@@ -214,6 +219,11 @@ export function answerIkeSaInit(sa: SaContext, config: ResponderConfig, request:
     return refuse(sa, request, new ProtocolError(NotifyType.NO_PROPOSAL_CHOSEN, message));
   }
   const suite = ikeSuite(chosen);
+  if (suite.additional.length > 0 && !offersIntermediate(payloads)) {
+    const message =
+      'the initiator offers additional key exchanges without the exchange for them (RFC 9370 2.2.1)';
+    return refuse(sa, request, new ProtocolError(NotifyType.NO_PROPOSAL_CHOSEN, message));
+  }
   const ke = payloadOf(payloads, 'KE');
   if (ke.method !== suite.keyExchange) {
     const message = `the initiator used key exchange method ${ke.method}, not ${suite.keyExchange}`;
@@ -238,6 +248,7 @@ export function answerIkeSaInit(sa: SaContext, config: ResponderConfig, request:
     ...(sa.lineage.nat === undefined ? [] : natDetectionNotifies(sa.crypto, spis, sa.origin)),
     ...(fragmentation ? [notify(NotifyType.IKEV2_FRAGMENTATION_SUPPORTED)] : []),
     ...authenticationPolicy(config),
+    ...intermediateNotify(suite.additional),
   ]);
   sa.negotiated = negotiate(sa, sharedSecret, {
     ...spis,
@@ -249,6 +260,7 @@ export function answerIkeSaInit(sa: SaContext, config: ResponderConfig, request:
     peerMethods: undefined,
     childless: config.childless !== undefined,
     fragmentation,
+    pendingMethods: suite.additional,
   });
   return { response };
 }
@@ -289,6 +301,15 @@ function peerHashes(payloads: readonly Payload[]): ReadonlySet<number> | undefin
 /** RFC 7383 2.3. */
 function offersFragmentation(payloads: readonly Payload[]): boolean {
   return findNotify(payloads, NotifyType.IKEV2_FRAGMENTATION_SUPPORTED) !== undefined;
+}
+
+/** RFC 9242 3.1: only with additional key exchanges, which are all that we use IKE_INTERMEDIATE for. */
+function intermediateNotify(methods: readonly number[]): NotifyPayload[] {
+  return methods.length === 0 ? [] : [notify(NotifyType.INTERMEDIATE_EXCHANGE_SUPPORTED)];
+}
+
+function offersIntermediate(payloads: readonly Payload[]): boolean {
+  return findNotify(payloads, NotifyType.INTERMEDIATE_EXCHANGE_SUPPORTED) !== undefined;
 }
 
 function syntax(message: string): ProtocolError {

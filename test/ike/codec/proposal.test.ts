@@ -9,6 +9,8 @@ import {
   encodeProposals,
   espSuite,
   ikeSuite,
+  postQuantumIkeProposals,
+  relayIkeProposals,
   verifyAnswer,
 } from '../../../src/ike/proposal.ts';
 import { fromHex } from '../../../src/wire/bytes.ts';
@@ -51,6 +53,7 @@ describe('chooseProposal for an IKE SA', () => {
       integrity: 0,
       prf: 5,
       keyExchange: 31,
+      additional: [],
     });
   });
 
@@ -108,7 +111,8 @@ describe('chooseProposal for an IKE SA', () => {
     ['AEAD with integrity', 'ENCR 20/256, PRF 5, INTEG 12, KE 31'],
     ['CBC without integrity', 'ENCR 12/256, PRF 5, KE 31'],
     ['CBC with integrity NONE', 'ENCR 12/256, PRF 5, INTEG 0, KE 31'],
-    ['an unknown transform type', 'ENCR 20/256, PRF 5, KE 31, 6 36'],
+    ['an unknown transform type (rule 50)', 'ENCR 20/256, PRF 5, KE 31, 13 36'],
+    ['a type of ours that is not optional to the peer', 'ENCR 20/256, PRF 5, KE 31, 6 36'],
     ['ESN, which IKE does not have', 'ENCR 20/256, PRF 5, KE 31, ESN 0'],
     ['unknown groups only', 'ENCR 20/256, PRF 5, KE 0, KE 1025, KE 65535'],
   ])('refuses a proposal with %s', (_, text) => {
@@ -135,6 +139,75 @@ describe('chooseProposal for an IKE SA', () => {
 
   it('has no choice in an empty offer', () => {
     expect(choose()).toBeUndefined();
+  });
+});
+
+describe('additional key exchanges (RFC 9370 2.2.1)', () => {
+  const choose = (ours: string, ...offered: readonly string[]) =>
+    chooseProposal([proposal(ours)], offer(IKE, NO_SPI, ...offered), IKE);
+  const OURS =
+    'ENCR 20/256, PRF 5, KE 31, KE 36, ADDKE1 36, ADDKE1 35, ADDKE1 0, ADDKE2 36, ADDKE2 37, ADDKE2 0';
+
+  it.each([
+    ['the first of each', 'KE 31, ADDKE1 35, ADDKE1 36, ADDKE2 37', 'KE 31, ADDKE1 36, ADDKE2 37'],
+    ['no method twice', 'KE 31, ADDKE1 36, ADDKE2 36, ADDKE2 37', 'KE 31, ADDKE1 36, ADDKE2 37'],
+    [
+      'another one first, so that the last is possible',
+      'KE 31, ADDKE1 36, ADDKE1 35, ADDKE2 36',
+      'KE 31, ADDKE1 35, ADDKE2 36',
+    ],
+    ['none of the method of IKE_SA_INIT', 'KE 36, ADDKE1 36, ADDKE1 35', 'KE 36, ADDKE1 35'],
+    ['NONE, which is answered', 'KE 31, ADDKE1 0, ADDKE2 0', 'KE 31, ADDKE1 0, ADDKE2 0'],
+    ['NONE for what is not offered', 'KE 31, ADDKE2 37', 'KE 31, ADDKE2 37'],
+    ['none at all', 'KE 31', 'KE 31'],
+  ])('chooses %s', (_, offered, chosen) => {
+    const rest = 'ENCR 20/256, PRF 5, ';
+    const answer = choose(OURS, rest + offered);
+    expect(answer?.transforms).toEqual(transforms(rest + chosen));
+    expect(verifyAnswer([proposal(rest + offered)], [{ protocol: IKE, ...answer! }], IKE)).toEqual(answer);
+  });
+
+  it.each([
+    ['one method for two types', 'KE 31, ADDKE1 36, ADDKE2 36'],
+    ['methods that we do not have', 'KE 31, ADDKE1 1, ADDKE1 1025'],
+    ['a type that we do not have, without NONE', 'KE 31, 8 36'],
+  ])('refuses %s', (_, offered) => {
+    expect(choose(OURS, `ENCR 20/256, PRF 5, ${offered}`)).toBeUndefined();
+  });
+
+  it('are refused to peers that do not offer them, where they are demanded', () => {
+    expect(choose('ENCR 20/256, PRF 5, KE 31, ADDKE1 36', 'ENCR 20/256, PRF 5, KE 31')).toBeUndefined();
+  });
+
+  it('of an answer must be those that were offered, none of them twice', () => {
+    const ours = [proposal(OURS)];
+    for (const answer of [
+      'KE 31, ADDKE1 36, ADDKE2 36',
+      'KE 31, ADDKE1 37',
+      'KE 36, ADDKE1 36',
+      'KE 31, 8 37',
+    ]) {
+      const offered = offer(IKE, NO_SPI, `ENCR 20/256, PRF 5, ${answer}`);
+      expect(() => verifyAnswer(ours, offered, IKE)).toThrow(ProtocolError);
+    }
+  });
+
+  it('do not hold up the choice, however many are offered', () => {
+    const types = [6, 7, 8, 9, 10, 11, 12];
+    const all = types.flatMap((type) => [35, 36, 37].map((id) => `${type} ${id}`)).join(', ');
+    const text = `ENCR 20/256, PRF 5, KE 31, ${all}`;
+    expect(choose(text, text)).toBeUndefined();
+  });
+
+  it('are taken by relays, and offered only by who wants them', () => {
+    const offered = encodeProposals(postQuantumIkeProposals, IKE, NO_SPI);
+    const chosen = chooseProposal(relayIkeProposals, offered, IKE)!;
+    expect(chosen.transforms).toEqual(transforms('ENCR 20/256, PRF 5, KE 31, ADDKE1 36'));
+    expect(ikeSuite(chosen).additional).toEqual([36]);
+    const standard = encodeProposals(defaultIkeProposals, IKE, NO_SPI);
+    expect(chooseProposal(relayIkeProposals, standard, IKE)).toEqual(
+      chooseProposal(defaultIkeProposals, standard, IKE),
+    );
   });
 });
 
@@ -219,7 +292,7 @@ describe('verifyAnswer', () => {
     ['no Key Length', [answered('ENCR 20, ESN 1')]],
     ['another Key Length', [answered('ENCR 20/192, ESN 1')]],
     ['CBC without integrity', [answered('ENCR 12/256, ESN 0', 2)]],
-    ['an unknown type', [answered('ENCR 20/128, ESN 1, 9 0')]],
+    ['an unknown type', [answered('ENCR 20/128, ESN 1, 13 0')]],
     ['another protocol', offer(AH, SPI, 'ENCR 20/128, ESN 1')],
     ['SPI 0', offer(ESP, new Uint8Array(4), 'ENCR 20/128, ESN 1')],
     ['an SPI of 8 octets', offer(ESP, new Uint8Array(8).fill(1), 'ENCR 20/128, ESN 1')],
@@ -258,6 +331,7 @@ describe('suites', () => {
       integrity: 12,
       prf: 7,
       keyExchange: 14,
+      additional: [],
     });
   });
 });
