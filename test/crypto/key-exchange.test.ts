@@ -105,6 +105,22 @@ describe.each(PROVIDERS)('%s: key exchange', (_, provide) => {
     expect(answers[0] === answers[1]).toBe(!provide().randomisedMethods.includes(method));
   });
 
+  it.each([
+    ['MODP-2048', KeyExchangeMethod.MODP_2048, 570],
+    ['P-256', KeyExchangeMethod.ECP_256, 311],
+    ['P-384', KeyExchangeMethod.ECP_384, 694],
+    ['P-521', KeyExchangeMethod.ECP_521, 1012],
+  ])('%s: keeps the zeros that a secret begins with (rule 18)', (_, method, seed) => {
+    const initiator = provide(seededRandom(1)).keyExchange(method);
+    const responder = provide(seededRandom(seed));
+    const { publicValue, sharedSecret } = responder.answerKeyExchange(method, initiator.publicValue);
+    expect(sharedSecret[method === KeyExchangeMethod.ECP_521 ? 1 : 0]).toBe(0);
+    expect(hex(initiator.agree(publicValue))).toBe(hex(sharedSecret));
+    expect(initiator.agree(publicValue)).toHaveLength(
+      LENGTHS[METHODS.find(([, id]) => id === method)![0]][2],
+    );
+  });
+
   it.each(METHODS)('%s: refuses values of a wrong length (bad input 2)', (_, method) => {
     const exchange = provide().keyExchange(method);
     const { publicValue } = provide().answerKeyExchange(method, exchange.publicValue);
@@ -145,7 +161,7 @@ describe.each(PROVIDERS)('%s: key exchange', (_, provide) => {
     expect(() => exchange.agree(exchange.publicValue)).toThrow('destroyed');
   });
 
-  it.each(MODP)('%s: refuses 0, 1, p - 1, p and above (rule 20, bad input 2)', (_, method, prime) => {
+  it.each(MODP)('%s: refuses 0, 1, p - 1, p and above (rule 20) (bad input 2)', (_, method, prime) => {
     const exchange = provide().keyExchange(method);
     const value = (last: number) => new Uint8Array(prime.length).with(-1, last);
     const all = new Uint8Array(prime.length).fill(0xff);
@@ -157,7 +173,7 @@ describe.each(PROVIDERS)('%s: key exchange', (_, provide) => {
   });
 
   it.each(ECP)(
-    '%s: refuses points off the curve and coordinates out of range (rule 20, bad input 2)',
+    '%s: refuses points off the curve and coordinates out of range (rule 20) (bad input 2)',
     (_, method, length, prime) => {
       const exchange = provide().keyExchange(method);
       const peer = provide().keyExchange(method).publicValue;
@@ -174,7 +190,7 @@ describe.each(PROVIDERS)('%s: key exchange', (_, provide) => {
   );
 
   it.each(KEMS)(
-    '%s: refuses an encapsulation key with a coefficient of q or more (FIPS 203 7.2, bad input 2)',
+    '%s: refuses an encapsulation key with a coefficient of q or more (FIPS 203 7.2) (bad input 2)',
     (_, method) => {
       const { publicValue } = provide().keyExchange(method);
       // The first coefficient is in the first octet and the low half of the second: q = 3329 = 0xd01.
@@ -224,7 +240,7 @@ describe.each(PROVIDERS)('%s: key exchange', (_, provide) => {
     'ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f',
     'edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f',
     'eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f',
-  ])('X25519: refuses the point of small order %s (RFC 7748 6.1, bad input 2)', (point) => {
+  ])('X25519: refuses the point of small order %s (RFC 7748 6.1) (bad input 2)', (point) => {
     const exchange = provide().keyExchange(KeyExchangeMethod.CURVE25519);
     expect(() => exchange.agree(fromHex(point))).toThrow(InvalidKeyExchange);
     expect(() => provide().answerKeyExchange(KeyExchangeMethod.CURVE25519, fromHex(point))).toThrow(
