@@ -233,6 +233,17 @@ export function awaitDelete(sa: SaContext, child: ChildSa): void {
   setAlarm(sa, child, 'overdue', sa.now + DELETE_PATIENCE);
 }
 
+/** What should have taken its place has come to nothing: it is used on, and rekeyed again if it was time for that. */
+export function resumeUse(sa: SaContext, child: ChildSa): void {
+  child.rival = undefined;
+  if (child.state !== 'rekeyed') return;
+  child.state = 'idle';
+  clearAlarm(sa, child, 'overdue');
+  if (sa.config.childLifetime === undefined) return;
+  const at = sa.now + retryDelay(sa.crypto);
+  sa.lineage.agenda.start(alarmName(child, 'rekey'), at, (current) => current.wake(child, 'rekey'));
+}
+
 /** Has us never send on it again. */
 export function dropOutbound(sa: SaContext, child: ChildSa): void {
   const { outbound } = child;

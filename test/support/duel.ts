@@ -123,6 +123,8 @@ export interface DuelOptions {
   readonly initiator?: Partial<InitiatorConfig>;
   readonly responder?: Partial<ResponderConfig>;
   readonly profile?: Partial<ResponderProfile>;
+  /** Of what is drawn by chance. */
+  readonly seed?: number;
 }
 
 /**
@@ -140,7 +142,7 @@ export class Duel {
   readonly #ikeSpis: string[] = [];
 
   constructor(options: DuelOptions = {}) {
-    const random = seededRandom(4711);
+    const random = seededRandom(options.seed ?? 4711);
     const inner = nodeProvider((length) => {
       const octets = random(length);
       if (length === NONCE_LENGTH) octets[0] = this.nonce;
@@ -195,9 +197,9 @@ export class Duel {
     return reading;
   }
 
-  /** Puts other payloads into a message on its way, as if its sender had; nobody notices. */
-  rewrite({ to, message }: InFlight, payloads: readonly Payload[]): InFlight {
-    return { to, message: this.crypto.rewrite(message, payloads) };
+  /** Puts other payloads into a message on its way, and it into another exchange, as if its sender had. */
+  rewrite({ to, message }: InFlight, payloads: readonly Payload[], exchangeType?: number): InFlight {
+    return { to, message: this.crypto.rewrite(message, payloads, exchangeType) };
   }
 
   /** Has a host delete Child SAs, by its inbound SPIs counted from 1, without knowing it. */

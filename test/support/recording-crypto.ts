@@ -26,13 +26,13 @@ export class RecordingCrypto {
     };
   }
 
-  /** A message with the same header and other payloads, protected with the same keys. @throws Error if it is not protected */
-  rewrite(message: Uint8Array, payloads: readonly Payload[]): Uint8Array {
+  /** A message of the same sender with the same ID and other payloads, protected with the same keys. @throws Error if it is not protected */
+  rewrite(message: Uint8Array, payloads: readonly Payload[], exchangeType = message[18]): Uint8Array {
     const protector = this.#protectors.find((own) => decodeProtected(message, own).kind === 'ok');
     const header = peekHeader(message);
     if (protector === undefined || header === undefined) throw new Error('the message cannot be rewritten');
     return encodeProtected(
-      header,
+      { ...header, exchangeType },
       payloads,
       protector,
       Uint8Array.from({ length: 8 }, () => this.#rewritten++),

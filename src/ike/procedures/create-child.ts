@@ -1,4 +1,3 @@
-import { InvalidKeyExchange } from '../../crypto/provider.ts';
 import type { TunnelPolicy } from '../../link/sa-store.ts';
 import { coverSame, rekeyProposals, selectorsFor } from '../child-policy.ts';
 import {
@@ -17,7 +16,7 @@ import {
   type Reservation,
   type Rival,
   removeSas,
-  retryLater,
+  resumeUse,
   type SelectorPair,
   superviseChild,
   withReservedSpi,
@@ -27,7 +26,14 @@ import type { Proposal } from '../config.ts';
 import { ExchangeType, NotifyType } from '../constants.ts';
 import { LocalError, ProtocolError, RefusedError } from '../errors.ts';
 import type { Job } from '../job-queue.ts';
-import { checkedNonce, decodeMethod, encodeMethod, NONCE_LENGTH, offeredMethods } from '../key-agreement.ts';
+import {
+  checkedAgreement,
+  checkedNonce,
+  decodeMethod,
+  encodeMethod,
+  NONCE_LENGTH,
+  offeredMethods,
+} from '../key-agreement.ts';
 import { retryDelay } from '../lifetime.ts';
 import {
   isErrorNotify,
@@ -82,7 +88,7 @@ export interface AgreedChild extends SelectorPair {
 /**
  * Our part of the exchange, again with the method that the peer asks for. Its answer goes to `use`, with the SPI that is
  * ours; that is given back unless `use` makes a Child SA of it.
- * @throws RefusedError; LocalError if there is no SPI; ProtocolError, InvalidKeyExchange for what is no answer to it
+ * @throws RefusedError; LocalError if there is no SPI; ProtocolError for what is no answer to it
  */
 export function* requestChild<R>(
   sa: SaContext,
@@ -90,8 +96,9 @@ export function* requestChild<R>(
   use: (reserved: Reservation, agreed: AgreedChild) => Procedure<R>,
 ): Procedure<R> {
   const methods = offeredMethods(wanted.proposals);
-  const last = wanted.replaces?.keyExchange;
-  let method = last !== undefined && methods.includes(last) ? last : (methods[0] ?? 0);
+  // What the peer wanted the last time spares a retry.
+  const last = methods.find((method) => method !== 0 && method === wanted.replaces?.keyExchange);
+  let method = last ?? methods[0] ?? 0;
   sa.lineage.strayDeletes = new Set();
   try {
     for (let retries = 0; ; retries++) {
@@ -141,7 +148,10 @@ function* negotiate(
       throw syntax('the peer chose a key exchange that we did not do');
     const spiOut = decodeSpi(chosen.spi);
     if (findByPeerSpi(sa, spiOut) !== undefined) throw syntax('the peer answered with an SPI that is in use');
-    const isAgreed = chosenMethod !== 0 && keyExchange !== undefined;
+    const secret =
+      chosenMethod === 0 || keyExchange === undefined
+        ? undefined
+        : checkedAgreement(() => keyExchange.agree(keyOf(payloads, method)));
     return {
       tsI: payloadOf(payloads, 'TSi').selectors,
       tsR: payloadOf(payloads, 'TSr').selectors,
@@ -150,7 +160,7 @@ function* negotiate(
         spiOut,
         suite: espSuite(chosen),
         nonces: { nonceI, nonceR },
-        ...(isAgreed && { keyExchange: { method, secret: keyExchange.agree(keyOf(payloads, method)) } }),
+        ...(secret !== undefined && { keyExchange: { method, secret } }),
       },
     };
   } finally {
@@ -245,7 +255,6 @@ export function* answerCreateChild(sa: SaContext, { payloads }: Message): Proced
       rekey === undefined ? yield* answerNew(sa, payloads) : yield* answerRekey(sa, rekey, payloads);
     return { payloads: answer };
   } catch (error) {
-    if (error instanceof InvalidKeyExchange) throw syntax(error.message);
     if (error instanceof LocalError) return { payloads: [notify(NotifyType.TEMPORARY_FAILURE)] };
     if (error instanceof ProtocolError && error.notify !== NotifyType.INVALID_SYNTAX) {
       return { payloads: [notify(error.notify, error.data)] };
@@ -314,7 +323,7 @@ function* answerRekey(
       return [...response, ...selectorPayloads(selectors)];
     });
   } catch (error) {
-    giveUpRival(sa, old);
+    resumeUse(sa, old);
     throw error;
   }
 }
@@ -331,14 +340,6 @@ function joinRekey(sa: SaContext, old: ChildSa, child: ChildSa, { redundant }: R
   else if (!isLive(sa, old) || old.state === 'closing') return false;
   else if (old.state === 'idle') awaitDelete(sa, old);
   return true;
-}
-
-/** The peer's exchange came to nothing. */
-function giveUpRival(sa: SaContext, old: ChildSa): void {
-  old.rival = undefined;
-  if (old.state !== 'rekeyed') return;
-  old.state = 'idle';
-  retryLater(sa, old);
 }
 
 function assignedOf({ assigned }: ChildSa): Pick<ChildAgreement, 'assigned'> {
@@ -381,15 +382,17 @@ function agree(
 ): { readonly agreement: ChildAgreement; readonly response: readonly Payload[] } {
   const nonceI = checkedNonce(payloads, sa.negotiated!.suite.prf);
   const method = keyExchangeOf(chosen);
-  const keyExchange =
-    method === 0 ? undefined : answerKeyExchange(sa, method, payloadOf(payloads, 'KE').data);
+  const answer =
+    method === 0
+      ? undefined
+      : checkedAgreement(() => sa.crypto.answerKeyExchange(method, payloadOf(payloads, 'KE').data));
   return {
     agreement: {
       role: 'responder',
       spiOut: decodeSpi(chosen.spi),
       suite: espSuite(chosen),
       nonces: { nonceI, nonceR },
-      ...(keyExchange !== undefined && { keyExchange }),
+      ...(answer !== undefined && { keyExchange: { method, secret: answer.sharedSecret } }),
     },
     response: [
       {
@@ -397,20 +400,9 @@ function agree(
         proposals: [{ ...chosen, protocol: ProtocolId.ESP, spi: encodeSpi(reserved.spi) }],
       },
       { kind: 'NONCE', data: nonceR },
-      ...(keyExchange === undefined
-        ? []
-        : [{ kind: 'KE', method, data: keyExchange.publicValue } satisfies KePayload]),
+      ...(answer === undefined ? [] : [{ kind: 'KE', method, data: answer.publicValue } satisfies KePayload]),
     ],
   };
-}
-
-function answerKeyExchange(
-  sa: SaContext,
-  method: number,
-  peerValue: Uint8Array,
-): { readonly method: number; readonly publicValue: Uint8Array; readonly secret: Uint8Array } {
-  const { publicValue, sharedSecret } = sa.crypto.answerKeyExchange(method, peerValue);
-  return { method, publicValue, secret: sharedSecret };
 }
 
 function selectorPayloads({ tsI, tsR }: SelectorPair): Payload[] {

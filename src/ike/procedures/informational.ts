@@ -1,11 +1,13 @@
 import { takeAuthLifetime } from '../auth-lifetime.ts';
 import {
+  type ChildSa,
   decodeSpi,
   dropOutbound,
   encodeSpi,
   findByPeerSpi,
   isLive,
   liveChildren,
+  resumeUse,
   retire,
   takeOver,
 } from '../child-sa.ts';
@@ -85,6 +87,14 @@ function closeChild(sa: SaContext, spi: Uint8Array): Uint8Array[] {
   }
   if (isReplaced) takeOver(sa, successor, child);
   retire(sa, child);
+  keepReplaced(sa, child);
   if (liveChildren(sa, child.tunnel.id).length === 0) sa.lineage.childLoss = new IkeError(CLOSED_BY_PEER);
   return [encodeSpi(child.spiIn)];
+}
+
+/** If the peer has given up what it had replaced another by, that one is not replaced. */
+function keepReplaced(sa: SaContext, closed: ChildSa): void {
+  for (const child of liveChildren(sa, closed.tunnel.id)) {
+    if (child.rival?.child === closed && child.outbound.state === 'installed') resumeUse(sa, child);
+  }
 }

@@ -118,29 +118,35 @@ function* replace(
   { agreement, tsI, tsR }: AgreedChild,
 ): Procedure<void> {
   const { tunnel, assigned } = old;
-  if (sa.lineage.strayDeletes?.has(agreement.spiOut)) {
+  const isClosed = () => sa.lineage.strayDeletes?.has(agreement.spiOut) === true;
+  if (isClosed()) {
     if (!isRedundant(old, agreement)) yield* closeReplaced(sa, old);
     return;
   }
   if (liveChildren(sa, tunnel.id).length === 0) return yield* deleteSpis([reserved.spi]);
+  let child: ChildSa;
   try {
     if (!coverSame(tsI, tunnel.local) || !coverSame(tsR, tunnel.remote)) {
       throw new LocalError('the peer changed the traffic selectors in a rekey (RFC 7296 2.9.2)');
     }
     const granted = { ...agreement, ...(assigned !== undefined && { assigned }) };
-    const child = yield* installInbound(sa, reserved, granted, tunnel);
+    child = yield* installInbound(sa, reserved, granted, tunnel);
     // The peer may send on it until it knows that it is redundant.
     if (isRedundant(old, agreement)) return yield* deleteChild(sa, child);
     // It is decided: from now on the peer is refused to rekey the old one.
     if (old.state === 'rekeying') old.state = 'closing';
-    yield* installOutbound(sa, child);
-    superviseChild(sa, child);
-    sa.emit({ type: 'child-rekeyed', child: childInfo(child) });
+    if (!isClosed()) yield* installOutbound(sa, child);
   } catch (error) {
     if (old.state === 'closing') old.state = 'rekeying';
     if (error instanceof LocalError) yield* deleteSpis([reserved.spi]);
     throw error;
   }
+  if (isClosed() || !isLive(sa, child)) {
+    removeSas(sa, child);
+    return yield* closeReplaced(sa, old);
+  }
+  superviseChild(sa, child);
+  sa.emit({ type: 'child-rekeyed', child: childInfo(child) });
   if (old.rival !== undefined) makeRedundant(sa, old.rival);
   if (old.lost) retire(sa, old);
   else yield* deleteChild(sa, old);
@@ -160,7 +166,7 @@ function makeRedundant(sa: SaContext, rival: Rival): void {
   dropOutbound(sa, child);
 }
 
-/** The peer has closed the new one before its answer came: the tunnel is what it means to close. */
+/** The peer has closed the new one, perhaps before we had it: the tunnel is what it means to close. */
 function* closeReplaced(sa: SaContext, old: ChildSa): Procedure<void> {
   sa.lineage.childLoss = new IkeError(CLOSED_BY_PEER);
   if (old.lost) retire(sa, old);
