@@ -64,7 +64,7 @@ describe('the initiator', () => {
     expectNothingLeft(pair);
   });
 
-  it('does not ask its policy before the responder is authenticated', () => {
+  it('does not ask its policy before the responder is authenticated (rule 37)', () => {
     let asked = 0;
     const acceptChild = () => {
       asked++;

@@ -27,7 +27,7 @@ const verify = (
 ) => verifyAuth(remote, auth, inputs, hashes);
 
 describe('NULL authentication (RFC 7619)', () => {
-  it('is computed with SK_p instead of a secret', () => {
+  it('is computed with SK_p instead of a secret (rule 30)', () => {
     const auth = createAuth(NULL_AUTH, inputs, UNHEARD);
     const asShared = createAuth(
       { kind: 'shared-key', identity: { type: 13, data: utf8('') }, secret: inputs.skP },

@@ -183,6 +183,7 @@ describe('shared key AUTH', () => {
 
   it('covers the message, the nonce, the ID payload with its RESERVED octets, and the keys (rules 27, 28)', () => {
     const auth = { kind: 'AUTH', method: 2, data: fromHex(flow.auth) } as const;
+    expect(verifyAuth({ kind: 'shared-key', secret }, auth, inputs, undefined)).toBe(true);
     for (const part of ['message', 'nonce', 'skP', 'idBody'] as const) {
       const changed = inputs[part].slice();
       changed[1] ^= 1;
