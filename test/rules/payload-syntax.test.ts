@@ -22,6 +22,7 @@ import { fromHex, hex } from '../../src/wire/bytes.ts';
 import { WireError } from '../../src/wire/reader.ts';
 import { anySelector } from '../../src/wire/traffic-selector.ts';
 import { accomplice } from '../support/accomplice.ts';
+import { expectEqualSas } from '../support/pair-assertions.ts';
 
 const data = Uint8Array.from({ length: 16 }, () => 0xaa);
 const GCM = { type: 1, id: 20, keyLength: 256 };
@@ -236,8 +237,11 @@ describe('proposals', () => {
   });
 
   it('for ESP in IKE_AUTH have no key exchange, or NONE (rule 48)', () => {
-    const { pair, crypto } = accomplice(2);
+    // Not though the Child SAs that come later are to have one.
+    const childProposals = [{ transforms: [GCM, { type: 4, id: 31 }, ESN] }];
+    const { pair, crypto } = accomplice(2, { initiator: { childProposals }, responder: { childProposals } });
     pair.run(1000);
+    expectEqualSas(pair);
     const offered = crypto.read(pair.sent[2].message).find((payload) => payload.kind === 'SA')!;
     expect(offered.proposals.length).toBeGreaterThan(0);
     for (const { transforms } of offered.proposals) {
