@@ -91,6 +91,14 @@ export interface ChildLifetime extends Lifetime {
   readonly hardPackets?: number;
 }
 
+/** A post-quantum preshared key (RFC 8784): who breaks the key exchange still does not have the keys. */
+export interface PostQuantumKey {
+  /** PPK_ID: its type, 1 or 2, and what both ends call the key (RFC 8784 5.1). */
+  readonly id: Uint8Array;
+  /** PPK: at least 256 bits of entropy. */
+  readonly secret: Uint8Array;
+}
+
 /** What both roles need. */
 export interface CommonConfig {
   readonly crypto: CryptoProvider;
@@ -152,6 +160,11 @@ export interface InitiatorConfig extends CommonConfig {
   readonly initialContact: boolean;
   /** NAT_DETECTION notifies in IKE_SA_INIT: at the first hop only (K28). A NAT found moves the SA to port 4500. */
   readonly natDetection: boolean;
+  /**
+   * Mixes this key in, which tells the responder its id. If it is mandatory there is no IKE SA without, as there must not be
+   * with NULL authentication (RFC 8784 5.2.3); otherwise a responder that does not know it gets a second AUTH.
+   */
+  readonly ppk?: PostQuantumKey & { readonly mandatory: boolean };
   /** Offers IKE fragmentation (RFC 7383), which responders always accept. Default: false. */
   readonly fragmentation?: boolean;
 }
@@ -178,6 +191,8 @@ export interface ResponderProfile {
   readonly assigner?: AddressAssigner;
   /** The name under which an authenticated INITIAL_CONTACT closes older IKE SAs; absent: INITIAL_CONTACT is ignored. */
   readonly contactKey?: string;
+  /** Keys of which an initiator can mix one in, and whether it has to (RFC 8784 3). */
+  readonly ppk?: { readonly keys: readonly PostQuantumKey[]; readonly mandatory: boolean };
   /** How many Child SAs the initiator may have at a time; their successors do not count. Default: 1. */
   readonly maxChildren?: number;
   /** An established IKE SA without a Child SA is closed after this long. */
@@ -196,6 +211,8 @@ export interface ResponderConfig extends CommonConfig {
   readonly certificateAuthorities?: readonly Uint8Array[];
   /** Announces in IKE_SA_INIT that initiators can prove themselves in these ways (RFC 9593); absent: says nothing. */
   readonly announcedMethods?: readonly RemoteAuthentication['kind'][];
+  /** Agrees to mix in a post-quantum preshared key with initiators that want to: profiles have some. Default: false. */
+  readonly usesPpk?: boolean;
   /** Whether an initiator can, or has to, do without a Child SA in IKE_AUTH (RFC 6023). Absent: it cannot. */
   readonly childless?: 'allowed' | 'required';
 }

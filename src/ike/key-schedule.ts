@@ -88,6 +88,25 @@ export function deriveIkeKeys(
   };
 }
 
+/**
+ * SK_d, SK_pi and SK_pr, each made anew as prf+(PPK, SK') (RFC 8784 3); the others stay. Destroying the result destroys `keys` as
+ * well.
+ */
+export function mixPpk(crypto: CryptoProvider, prf: number, keys: IkeKeys, ppk: Uint8Array): IkeKeys {
+  const mix = (key: Uint8Array) => prfPlus(crypto, prf, ppk, key, key.length);
+  const [skD, skPi, skPr] = [mix(keys.skD), mix(keys.skPi), mix(keys.skPr)];
+  return {
+    ...keys,
+    skD,
+    skPi,
+    skPr,
+    destroy() {
+      zero(skD, skPi, skPr);
+      keys.destroy();
+    },
+  };
+}
+
 /** The keys of the two SAs of a Child SA, by the direction of its traffic. */
 export interface ChildKeys {
   readonly initiatorToResponder: ProtectionKeys;

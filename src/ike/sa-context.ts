@@ -44,6 +44,8 @@ export interface Negotiated {
   readonly peerHashes: ReadonlySet<number> | undefined;
   /** The responder's SUPPORTED_AUTH_METHODS; undefined if it sent none, and at the responder. */
   readonly peerMethods: readonly Announcement[] | undefined;
+  /** A post-quantum preshared key is to be mixed in, if both ends know it (RFC 8784). */
+  readonly usesPpk: boolean;
   /** The responder lets IKE_AUTH do without a Child SA (RFC 6023). */
   readonly childless: boolean;
 }

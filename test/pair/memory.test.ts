@@ -19,6 +19,7 @@ describe('an established IKE SA', () => {
       nonceR: bytes,
       suite: { encryption: 20, keyLength: 256, integrity: 0, prf: 5, keyExchange: 31, additional: [] },
       pendingMethods: [],
+      usesPpk: false,
       keys: undefined as never,
       protection: undefined as never,
       firstMessages: { request: bytes, response: bytes },

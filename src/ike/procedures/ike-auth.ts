@@ -7,6 +7,7 @@ import type {
   ChildRequest,
   InitiatorConfig,
   PeerClaim,
+  PostQuantumKey,
   RemoteAuthentication,
   ResponderConfig,
 } from '../config.ts';
@@ -24,9 +25,10 @@ import {
   type Payload,
 } from '../payload/index.ts';
 import { findNotify, findPayload, payloadOf } from '../payloads.ts';
+import { choosePpk, settlePpk, withPpk } from '../ppk.ts';
 import { exchange, farewell, type Message, type Procedure } from '../procedure.ts';
 import { checkAuthRules } from '../rules.ts';
-import { authInputs, establish, type Role, type SaContext } from '../sa-context.ts';
+import { authInputs, establish, type Negotiated, type Role, type SaContext } from '../sa-context.ts';
 import type { Answer } from './answer.ts';
 import { deleteIkePayload } from './delete.ts';
 import {
@@ -79,7 +81,10 @@ export function* initiateIkeAuth(sa: SaContext, config: InitiatorConfig): Proced
 }
 
 function* authenticate(sa: SaContext, config: InitiatorConfig, wanted?: Wanted): Procedure<void> {
-  const { payloads } = yield* exchange(ExchangeType.IKE_AUTH, encodeRequest(sa, config, wanted));
+  const plain = sa.negotiated!;
+  const ppk = plain.usesPpk ? config.ppk : undefined;
+  if (ppk !== undefined) sa.negotiated = withPpk(sa, ppk);
+  const { payloads } = yield* exchange(ExchangeType.IKE_AUTH, encodeRequest(sa, config, plain, wanted));
   const error = payloads.find((payload) => payload.kind === 'NOTIFY' && isErrorNotify(payload));
   const refusal = error && (error as NotifyPayload).type;
   const idR = findPayload(payloads, 'IDr');
@@ -90,6 +95,7 @@ function* authenticate(sa: SaContext, config: InitiatorConfig, wanted?: Wanted):
   let peer: Peer;
   try {
     checkAuthRules(true, payloads, wanted === undefined);
+    if (ppk !== undefined) settlePpk(sa, plain, ppk, payloads);
     // RFC 7296 2.16: nothing of what the peer says counts until its AUTH payload has been verified.
     peer = verifyPeer(sa, config.remote, payloads);
   } catch (failure) {
@@ -114,10 +120,18 @@ function* authenticate(sa: SaContext, config: InitiatorConfig, wanted?: Wanted):
   }
 }
 
-function encodeRequest(sa: SaContext, config: InitiatorConfig, wanted: Wanted | undefined): Payload[] {
-  const { peerMethods } = sa.negotiated!;
+/** @param plain - what was negotiated, without a post-quantum preshared key */
+function encodeRequest(
+  sa: SaContext,
+  config: InitiatorConfig,
+  plain: Negotiated,
+  wanted: Wanted | undefined,
+): Payload[] {
+  const { peerMethods, usesPpk } = plain;
+  const ppk = usesPpk ? config.ppk : undefined;
   const local = chooseLocal([config.local, ...(config.alternatives ?? [])], peerMethods);
   const id = idPayload('IDi', identityOf(local));
+  const inputs = authInputs(sa, 'initiator', id.body);
   return [
     id,
     ...certPayloads(local),
@@ -126,8 +140,12 @@ function encodeRequest(sa: SaContext, config: InitiatorConfig, wanted: Wanted | 
     ...(config.announceMethods && peerMethods !== undefined
       ? [announcementNotify([config.remote.kind], sa.crypto)]
       : []),
-    createAuth(local, authInputs(sa, 'initiator', id.body), sa.negotiated!),
+    createAuth(local, inputs, plain),
     ...(wanted === undefined ? [] : childPayloads(config, wanted.child, wanted.reserved.spi)),
+    ...(ppk === undefined ? [] : [notify(NotifyType.PPK_IDENTITY, ppk.id)]),
+    ...(ppk?.mandatory === false
+      ? [notify(NotifyType.NO_PPK_AUTH, createAuth(local, { ...inputs, skP: plain.keys.skPi }, plain).data)]
+      : []),
   ];
 }
 
@@ -165,8 +183,12 @@ export function* answerIkeAuth(
   const idR = idPayload('IDr', identityOf(profile.local));
   let peer: Peer;
   let proof: AuthPayload;
+  let ppk: PostQuantumKey | undefined;
   try {
-    peer = verifyPeer(sa, profile.remote, payloads);
+    const choice = choosePpk(sa, profile, payloads);
+    ppk = choice.ppk;
+    if (ppk !== undefined) sa.negotiated = withPpk(sa, ppk);
+    peer = verifyPeer(sa, profile.remote, choice.payloads);
     const announced = findNotify(payloads, NotifyType.SUPPORTED_AUTH_METHODS);
     proof = createAuth(profile.local, authInputs(sa, 'responder', idR.body), {
       peerHashes: sa.negotiated!.peerHashes,
@@ -192,7 +214,14 @@ export function* answerIkeAuth(
     ? answerAddressRequest(sa, profile, payloads)
     : yield* answerChild(sa, config, profile, payloads);
   return {
-    payloads: [idR, ...certPayloads(profile.local), proof, ...child, ...limitAuthentication(sa, profile)],
+    payloads: [
+      idR,
+      ...certPayloads(profile.local),
+      proof,
+      ...child,
+      ...limitAuthentication(sa, profile),
+      ...(ppk === undefined ? [] : [notify(NotifyType.PPK_IDENTITY)]),
+    ],
   };
 }
 

@@ -5,7 +5,7 @@ import { type Announcement, announcementNotify, decodeAnnouncements } from '../a
 import { certReqPayload } from '../certificate-auth.ts';
 import type { InitiatorConfig, ResponderConfig } from '../config.ts';
 import { ExchangeType, NotifyType } from '../constants.ts';
-import { IkeError, ProtocolError, RefusedError } from '../errors.ts';
+import { IkeError, LocalError, ProtocolError, RefusedError } from '../errors.ts';
 import {
   checkedAgreement,
   checkedNonce,
@@ -19,6 +19,7 @@ import { encodePlain } from '../message.ts';
 import { detectNat, natDetectionNotifies, traversalOrigin } from '../nat-detection.ts';
 import { isErrorNotify, type NotifyPayload, notify, type Payload, ProtocolId } from '../payload/index.ts';
 import { findNotify, payloadOf } from '../payloads.ts';
+import { checkPpk, usePpkNotify, wantsPpk } from '../ppk.ts';
 import { awaitResponse, initialExchange, type Message, type Procedure } from '../procedure.ts';
 import { additionalMethods, chooseProposal, encodeProposals, ikeSuite, verifyAnswer } from '../proposal.ts';
 import { Protection } from '../protection.ts';
@@ -51,6 +52,7 @@ interface Attempt {
 
 /** The initiator's part. Sets `sa.negotiated`, and moves the IKE SA to port 4500 if there is a NAT. */
 export function* initiateIkeSaInit(sa: SaContext, config: InitiatorConfig): Procedure<void> {
+  checkPpk(config);
   const attempt: Attempt = {
     nonce: sa.crypto.random(NONCE_LENGTH),
     keyExchange: sa.crypto.keyExchange(offeredMethods(config.ikeProposals)[0]),
@@ -94,6 +96,7 @@ function encodeRequest(sa: SaContext, config: InitiatorConfig, attempt: Attempt)
     hashAlgorithmsNotify(),
     ...(config.natDetection ? natDetectionNotifies(sa.crypto, spis, sa.origin) : []),
     ...(config.fragmentation ? [notify(NotifyType.IKEV2_FRAGMENTATION_SUPPORTED)] : []),
+    ...usePpkNotify(config.ppk !== undefined),
     ...intermediateNotify(config.ikeProposals.flatMap(({ transforms }) => additionalMethods(transforms))),
   ]);
 }
@@ -171,6 +174,8 @@ function accept(
   if (suite.keyExchange !== keyExchange.method || ke.method !== keyExchange.method) {
     throw syntax('the peer answered with another key exchange method than we used');
   }
+  if (config.ppk?.mandatory && !wantsPpk(payloads))
+    throw new LocalError('the responder does not use post-quantum preshared keys, or has none (RFC 8784)');
   if (suite.additional.length > 0 && !offersIntermediate(payloads)) {
     throw syntax('the peer chose additional key exchanges without the exchange for them (RFC 9370 2.2.1)');
   }
@@ -191,6 +196,7 @@ function accept(
       childless: findNotify(payloads, NotifyType.CHILDLESS_IKEV2_SUPPORTED) !== undefined,
       fragmentation: config.fragmentation === true && offersFragmentation(payloads),
       pendingMethods: suite.additional,
+      usesPpk: config.ppk !== undefined && wantsPpk(payloads),
     },
   );
   if (!config.natDetection) return;
@@ -235,6 +241,7 @@ export function answerIkeSaInit(sa: SaContext, config: ResponderConfig, request:
   const spis = { spiI: header.spiI, spiR: sa.localSpi };
   const hashes = peerHashes(payloads);
   const fragmentation = offersFragmentation(payloads);
+  const usesPpk = config.usesPpk === true && wantsPpk(payloads);
   sa.lineage.nat = detectNat(sa.crypto, { spiI: header.spiI, spiR: SPI_UNKNOWN }, payloads, sa.origin);
   // A value that fails its tests ends it; nobody has proved anything, so there is no answer.
   const { publicValue, sharedSecret } = checkedAgreement(() =>
@@ -248,6 +255,7 @@ export function answerIkeSaInit(sa: SaContext, config: ResponderConfig, request:
     ...(sa.lineage.nat === undefined ? [] : natDetectionNotifies(sa.crypto, spis, sa.origin)),
     ...(fragmentation ? [notify(NotifyType.IKEV2_FRAGMENTATION_SUPPORTED)] : []),
     ...authenticationPolicy(config),
+    ...usePpkNotify(usesPpk),
     ...intermediateNotify(suite.additional),
   ]);
   sa.negotiated = negotiate(sa, sharedSecret, {
@@ -261,6 +269,7 @@ export function answerIkeSaInit(sa: SaContext, config: ResponderConfig, request:
     childless: config.childless !== undefined,
     fragmentation,
     pendingMethods: suite.additional,
+    usesPpk,
   });
   return { response };
 }
