@@ -2,6 +2,7 @@ import type { CryptoProvider } from '../crypto/provider.ts';
 import type { RelayDescriptor } from '../descriptor/descriptor.ts';
 import type { IkeConnection } from '../endpoint/connection.ts';
 import type { Endpoint } from '../endpoint/endpoint.ts';
+import { lifetimes } from '../endpoint/lifetimes.ts';
 import type { InitiatorConfig } from '../ike/config.ts';
 import { NotifyType } from '../ike/constants.ts';
 import { IkeError, LocalError, RefusedError } from '../ike/errors.ts';
@@ -197,6 +198,7 @@ export class Overlay {
       ikeProposals: defaultIkeProposals,
       childProposals: defaultChildProposals,
       retransmission: relaySchedule,
+      ...lifetimes,
       ...(keyLog !== undefined && { keyLog }),
       local: relayAuthentication(config, true),
       remote: { kind: 'signature', publicKey: this.peer.publicKey },

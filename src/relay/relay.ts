@@ -3,6 +3,7 @@ import { AddressPool } from '../cp/address-pool.ts';
 import type { CryptoProvider } from '../crypto/provider.ts';
 import type { IkeConnection } from '../endpoint/connection.ts';
 import { Endpoint } from '../endpoint/endpoint.ts';
+import { lifetimes } from '../endpoint/lifetimes.ts';
 import type { Exit } from '../forward/exit.ts';
 import type { ResponderConfig } from '../ike/config.ts';
 import type { KeyLog } from '../ike/key-log.ts';
@@ -229,6 +230,7 @@ export class Relay {
       ikeProposals: relayIkeProposals,
       childProposals: defaultChildProposals,
       retransmission: relaySchedule,
+      ...lifetimes,
       profile: (claim) => {
         const profile = profiles(claim);
         return profile?.assigner !== undefined && this.#endpoint.size > most ? undefined : profile;

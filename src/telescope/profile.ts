@@ -1,4 +1,5 @@
 import type { CryptoProvider } from '../crypto/provider.ts';
+import { lifetimes } from '../endpoint/lifetimes.ts';
 import type {
   ChildAnswer,
   InitiatorConfig,
@@ -40,6 +41,7 @@ export function hopConfig(
     childProposals: defaultChildProposals,
     retransmission,
     establishedRetransmission: liveSchedule,
+    ...lifetimes,
     ...(keyLog !== undefined && { keyLog }),
     local: clientAuthentication(relay),
     remote: { kind: 'signature', publicKey: relay.publicKey },

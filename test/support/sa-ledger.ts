@@ -12,6 +12,8 @@ export class SaLedger {
   readonly inbound = new Map<SaName, string>();
   readonly outbound = new Map<SaName, string>();
   readonly reserved = new Set<number>();
+  /** Called after each change. */
+  onChange: (operation: SaOperation) => void = () => {};
 
   get size(): number {
     return this.inbound.size + this.outbound.size + this.reserved.size;
@@ -33,7 +35,9 @@ export class SaLedger {
         const entries = operations.map((operation) => nameOf(operation));
         const results = await backend.apply(operations);
         results.forEach((result, i) => {
-          if (result.ok) this.#enter(operations[i], result.spi, entries[i]);
+          if (!result.ok) return;
+          this.#enter(operations[i], result.spi, entries[i]);
+          this.onChange(operations[i]);
         });
         return results;
       },

@@ -1,6 +1,7 @@
 import { nodeProvider } from '../../src/crypto/node.ts';
 import type { AddressKey } from '../../src/forward/address-key.ts';
 import type { Exit, ReturnHandler } from '../../src/forward/exit.ts';
+import type { Clock } from '../../src/link/clock.ts';
 import { type Packet, packetBytes, packetFrom } from '../../src/link/packet.ts';
 import type { RelayOptions } from '../../src/relay/relay.ts';
 import type { RelayTarget } from '../../src/telescope/relay-target.ts';
@@ -19,11 +20,13 @@ export class EchoExit implements Exit {
   readonly kind = 'socket';
   readonly counters = {};
   readonly seen: Uint8Array[] = [];
+  /** Off for long runs: what was seen is not kept. */
+  isRecording = true;
   #handler: ReturnHandler | undefined;
 
   send(packet: Packet, client: AddressKey): undefined {
     const bytes = packetBytes(packet).slice();
-    this.seen.push(bytes);
+    if (this.isRecording) this.seen.push(bytes);
     const header = parseIpHeader(bytes, 0, bytes.length)!;
     const answer = bytes.slice();
     const length = header.destination - header.source;
@@ -52,7 +55,7 @@ interface WorldOptions {
   /** One way, on every edge, in milliseconds. */
   readonly latency?: number;
   /** What a relay is started with besides, by its name. */
-  readonly relayOptions?: (name: string) => Partial<RelayOptions>;
+  readonly relayOptions?: (name: string, clock: Clock) => Partial<RelayOptions>;
 }
 
 /** Relays a, b, c, ... in a row, each with an overlay to its neighbours, the last one an exit; a client joined to a. */
@@ -85,7 +88,7 @@ export class TelescopeWorld {
       world.path.map(({ name }) =>
         world.relays.start(name, {
           ...(name === last && { exit: world.exit }),
-          ...options.relayOptions?.(name),
+          ...options.relayOptions?.(name, world.clock),
         }),
       ),
     );
