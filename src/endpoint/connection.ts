@@ -37,7 +37,12 @@ export class IkeConnection {
 
   /** Whether ESP is encapsulated in UDP (RFC 3948). */
   get encapsulated(): boolean {
-    return this.#session.ike.origin.encapsulated;
+    return this.#session.ike.espPath.encapsulated;
+  }
+
+  /** Whether it goes on when the initiator's address changes (MOBIKE, RFC 4555). */
+  get isMobile(): boolean {
+    return this.#session.ike.isMobile;
   }
 
   /** Exchanges that we started and the peer answered: round trips. */

@@ -70,6 +70,7 @@ export class Endpoint {
   #gate: ResponderGate | undefined;
   #halfOpen: HalfOpen<Entry> | undefined;
   #host: SessionHost | undefined;
+  #stopFollowing: (() => void) | undefined;
 
   private constructor(options: EndpointOptions) {
     this.#options = options;
@@ -93,6 +94,7 @@ export class Endpoint {
         (event) => endpoint.#tunnels.get(event.tunnelId)?.session.handleSaEvent(event),
       );
       endpoint.#host = { clock: options.clock, attachment, backend, keepalives };
+      endpoint.#stopFollowing = options.link.onMoved?.(() => endpoint.#updateAddresses());
       return endpoint;
     } catch (error) {
       await attachment.close();
@@ -176,6 +178,7 @@ export class Endpoint {
   /** Deletes every IKE SA in order, then detaches from the link. */
   async close(): Promise<void> {
     this.stopListening();
+    this.#stopFollowing?.();
     await Promise.all(
       Array.from(new Set(this.#sessions.values()), async ({ connection, session }) => {
         if (connection !== undefined) await this.closeConnection(connection);
@@ -339,6 +342,21 @@ export class Endpoint {
       ) {
         connection.hint();
       }
+    }
+  }
+
+  /** Our own address has changed: whoever does MOBIKE is told (RFC 4555). */
+  #updateAddresses(): void {
+    const { link } = this.#options;
+    for (const { session } of new Set(this.#sessions.values())) {
+      session.perform((ike, now) => {
+        const { address, encapsulated } = ike.origin;
+        try {
+          ike.updateAddresses(link.origin(address, encapsulated), now);
+        } catch (error) {
+          log('the peer cannot be reached from our new address: %o', error);
+        }
+      });
     }
   }
 

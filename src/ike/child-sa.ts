@@ -11,6 +11,7 @@ import { logChildKeys } from './key-log.ts';
 import { deriveChildKeys } from './key-schedule.ts';
 import { randomDelay, retryDelay } from './lifetime.ts';
 import type { ChildSaInfo } from './output.ts';
+import { espPath } from './peer-address.ts';
 import { operation, type Procedure } from './procedure.ts';
 import type { Role, SaContext } from './sa-context.ts';
 
@@ -133,7 +134,7 @@ export function* withReservedSpi<R>(
   sa: SaContext,
   body: (reserved: Reservation) => Procedure<R>,
 ): Procedure<R> {
-  const path = sa.origin;
+  const path = espPath(sa);
   const result = yield* operation({ kind: 'reserve', path });
   if (!result.ok) throw new LocalError(`no SPI for the Child SA: ${result.error}`);
   const reserved: Reservation = { spi: result.spi, path };

@@ -165,6 +165,10 @@ export interface InitiatorConfig extends CommonConfig {
    * with NULL authentication (RFC 8784 5.2.3); otherwise a responder that does not know it gets a second AUTH.
    */
   readonly ppk?: PostQuantumKey & { readonly mandatory: boolean };
+  /** Where the peer is on its port 4500, as the link has it. Default: that port at both ends. */
+  readonly traversal?: Origin;
+  /** Offers MOBIKE (RFC 4555): at the first hop only, whose address may change. Default: false. */
+  readonly mobike?: boolean;
   /** Offers IKE fragmentation (RFC 7383), which responders always accept. Default: false. */
   readonly fragmentation?: boolean;
 }
@@ -189,6 +193,8 @@ export interface ResponderProfile {
   readonly tsRemote: readonly TrafficSelector[];
   /** Present: a CFG_REQUEST is required and answered; without one the Child SA fails with FAILED_CP_REQUIRED. */
   readonly assigner?: AddressAssigner;
+  /** Does MOBIKE (RFC 4555), and says which new addresses of the initiator's are acceptable. Absent: it does not. */
+  mobike?(origin: Origin): boolean;
   /** The name under which an authenticated INITIAL_CONTACT closes older IKE SAs; absent: INITIAL_CONTACT is ignored. */
   readonly contactKey?: string;
   /** Keys of which an initiator can mix one in, and whether it has to (RFC 8784 3). */

@@ -161,6 +161,7 @@ export class IkeSa {
         header,
         payloads,
         bytes: request,
+        origin: this.context.origin,
       });
       this.#stream.respondToInitial(request, response);
       if (refused !== undefined) this.#terminate(refused);

@@ -8,7 +8,7 @@ import type { SaContext } from './sa-context.ts';
 export type Job = (sa: SaContext) => Procedure<unknown>;
 
 /** What goes first when several exchanges wait for the window, most urgent first. */
-const URGENCIES = ['set-up', 'delete', 'create', 'rekey', 'rekey-ike', 'liveness'] as const;
+const URGENCIES = ['set-up', 'address', 'delete', 'create', 'rekey', 'rekey-ike', 'liveness'] as const;
 
 export type Urgency = (typeof URGENCIES)[number];
 
@@ -16,6 +16,7 @@ export type Urgency = (typeof URGENCIES)[number];
 export class JobQueue {
   readonly #jobs: Readonly<Record<Urgency, Job[]>> = {
     'set-up': [],
+    address: [],
     delete: [],
     create: [],
     rekey: [],

@@ -10,9 +10,10 @@ import { type Job, JobQueue, type Urgency } from './job-queue.ts';
 import { peekHeader } from './message.ts';
 import { Outbox } from './outbox.ts';
 import type { Output } from './output.ts';
-import { followEsp } from './peer-address.ts';
+import { espPath, followEsp } from './peer-address.ts';
 import { createChild } from './procedures/create-child.ts';
 import { deleteTunnel } from './procedures/delete.ts';
+import { changeAddress } from './procedures/mobike.ts';
 import { followSaEvent, rekeyChild } from './procedures/rekey-child.ts';
 import type { Founding, Lineage, Role, SaContext } from './sa-context.ts';
 import { Agenda } from './timers.ts';
@@ -32,7 +33,7 @@ export class IkeLineage {
 
   /** Starts an IKE SA: its IKE_SA_INIT request is the first output. */
   static initiate(config: InitiatorConfig, to: Origin, now: Millis): IkeLineage {
-    const lineage = new IkeLineage('initiator', config, now);
+    const lineage = new IkeLineage('initiator', config, to, now);
     lineage.#begin(IkeSa.initiate(lineage.#shared, config, to));
     lineage.#settle();
     return lineage;
@@ -40,14 +41,14 @@ export class IkeLineage {
 
   /** Answers an IKE_SA_INIT request that passed a `ResponderGate`. If it is refused the lineage is closed at once. */
   static respond(config: ResponderConfig, request: Uint8Array, origin: Origin, now: Millis): IkeLineage {
-    const lineage = new IkeLineage('responder', config, now);
+    const lineage = new IkeLineage('responder', config, origin, now);
     const first = IkeSa.respond(lineage.#shared, config, origin);
     lineage.#begin(first);
     first.respondToInitial(config, request);
     return lineage;
   }
 
-  private constructor(role: Role, config: InitiatorConfig | ResponderConfig, now: Millis) {
+  private constructor(role: Role, config: InitiatorConfig | ResponderConfig, origin: Origin, now: Millis) {
     this.role = role;
     this.#shared = {
       role,
@@ -64,6 +65,8 @@ export class IkeLineage {
       assigned: undefined,
       strayDeletes: undefined,
       nat: undefined,
+      startedInUdp: origin.encapsulated,
+      mobility: undefined,
       found: (founding) => this.#found(founding),
       ended: (sa, error) => this.#ended(sa, error),
     };
@@ -88,9 +91,19 @@ export class IkeLineage {
     return Array.from(this.#members.keys(), ({ localSpi }) => hex(localSpi));
   }
 
-  /** Where our messages and ESP go: the peer, and whether it is encapsulated in UDP. */
+  /** Where ESP goes, and whether it is encapsulated in UDP. */
+  get espPath(): Origin {
+    return espPath(this.#shared.current);
+  }
+
+  /** Where our messages go: the peer, and whether that is on port 4500. */
   get origin(): Origin {
     return this.#shared.current.origin;
+  }
+
+  /** Both do MOBIKE (RFC 4555). */
+  get isMobile(): boolean {
+    return this.#shared.mobility !== undefined;
   }
 
   /** We are behind a NAT, whose mapping has to be kept (RFC 7296 2.23). */
@@ -191,6 +204,16 @@ export class IkeLineage {
   abort(now: Millis): void {
     this.#shared.now = now;
     this.#shared.current.end();
+  }
+
+  /**
+   * Our own address has changed: everything goes to `to` from now on, which is the same peer. Without effect if the peer does
+   * no MOBIKE (RFC 4555), or it is the one who may move.
+   */
+  updateAddresses(to: Origin, now: Millis): void {
+    this.#shared.now = now;
+    if (this.established) changeAddress([...this.#members.keys()], to);
+    this.#settle();
   }
 
   /** An empty INFORMATIONAL exchange, unless something else is under way that serves as well (RFC 7296 2.4). */

@@ -144,7 +144,7 @@ export class MessageStream {
     if (negotiated === undefined) {
       const decoded = decodePlain(bytes);
       if (decoded.kind !== 'ok') return undefined;
-      return { kind: 'response', message: decoded };
+      return { kind: 'response', message: { ...decoded, origin } };
     }
     const refusal = established ? undefined : refusalHint(bytes);
     if (refusal !== undefined) {
@@ -156,7 +156,7 @@ export class MessageStream {
     this.complete();
     followMessage(this.#sa, origin);
     return decoded.kind === 'ok'
-      ? { kind: 'response', message: decoded }
+      ? { kind: 'response', message: { ...decoded, origin } }
       : { kind: 'malformed-response', error: decoded.error };
   }
 
@@ -174,7 +174,7 @@ export class MessageStream {
     this.#isFragmented = decoded.fragmented;
     followMessage(this.#sa, origin);
     return decoded.kind === 'ok'
-      ? { kind: 'request', message: decoded }
+      ? { kind: 'request', message: { ...decoded, origin } }
       : { kind: 'malformed-request', header: decoded.header, error: decoded.error };
   }
 

@@ -49,6 +49,11 @@ export function detectNat(
   };
 }
 
+/** The hash of where the sender of a message sees us; undefined if it has none. */
+export function seenAs(payloads: readonly Payload[]): Uint8Array | undefined {
+  return hashes(payloads, NotifyType.NAT_DETECTION_DESTINATION_IP)[0];
+}
+
 /** Where the initiator sends everything after IKE_SA_INIT when a NAT was found. */
 export function traversalOrigin(origin: Origin): Origin {
   return { ...origin, port: NAT_TRAVERSAL_PORT, localPort: NAT_TRAVERSAL_PORT, encapsulated: true };

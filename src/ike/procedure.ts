@@ -1,3 +1,4 @@
+import type { Origin } from '../link/link.ts';
 import type { SaOperation, SaResult } from '../link/sa-store.ts';
 import { ExchangeType } from './constants.ts';
 import type { IkeError } from './errors.ts';
@@ -10,6 +11,8 @@ export interface Message {
   readonly payloads: readonly Payload[];
   /** The whole message, as it was received; of a protected one the clear form that RFC 9242 3.3.2 authenticates. */
   readonly bytes: Uint8Array;
+  /** Where it came from. */
+  readonly origin: Origin;
 }
 
 /** What a procedure asks for, and then waits for. */

@@ -57,6 +57,16 @@ export interface IntAuth {
   readonly exchanges: number;
 }
 
+/** What MOBIKE needs. */
+interface Mobility {
+  /** Whether the initiator may be there; for the responder. */
+  accepts(origin: Origin): boolean;
+  /** An exchange about addresses waits for its turn. */
+  isQueued: boolean;
+  /** How the responder saw the initiator last: NAT_DETECTION_DESTINATION_IP of an IKE SA. */
+  seen?: { readonly by: SaContext; readonly as: Uint8Array | undefined };
+}
+
 /**
  * What an IKE SA that IKE_SA_INIT has made shares with those that replace it, one after the other (RFC 7296 2.8): one peer
  * and its Child SAs. Address leases are keyed on it (RFC 7296 2.19).
@@ -89,6 +99,10 @@ export interface Lineage {
   strayDeletes: Set<number> | undefined;
   /** Where NATs are, if both do NAT traversal. */
   nat: NatLocation | undefined;
+  /** IKE was on port 4500 from the start: ESP is to be in UDP whether there is a NAT or not (RFC 7296 2.23). */
+  readonly startedInUdp: boolean;
+  /** Both do MOBIKE (RFC 4555). */
+  mobility: Mobility | undefined;
   /** Makes the IKE SA that a rekey has negotiated. */
   found(founding: Founding): SaContext;
   /** An IKE SA is over, because of `error` or in good order; if it is the current one, all are. */

@@ -41,6 +41,8 @@ export interface Link {
    * is attached. @throws LinkError if the address cannot be reached over it
    */
   origin(address: Address, encapsulated: boolean): Origin;
+  /** Calls back whenever our address on it has changed; the result ends that. Absent: it does not change. */
+  onMoved?(handler: () => void): () => void;
   /** Starts delivery. @throws LinkError when sockets cannot be opened (names the port and the remedy) */
   attach(handlers: LinkHandlers): Promise<Attachment>;
 }

@@ -49,16 +49,20 @@ export function relayProfiles(
           remote: { kind: 'shared-key', secret: utf8(config.publicSharedKey) },
         };
 
+  // Inside a telescope, addresses are those that relays assign (K28).
+  const mobileIf = (fromHost: boolean, profile: ResponderProfile): ResponderProfile =>
+    fromHost ? { ...profile, mobike: (origin) => origin.encapsulated || !config.encapsulatedOnly } : profile;
+
   return (claim) => {
     const { identity, method, origin } = claim;
     const fromHost = origin.overlayPeer === undefined;
     if (fromHost && config.encapsulatedOnly && !origin.encapsulated) return undefined;
     switch (method) {
       case AuthMethod.NULL:
-        return identity.type === IdType.ID_NULL ? anonymous : undefined;
+        return identity.type === IdType.ID_NULL ? mobileIf(fromHost, anonymous) : undefined;
       case AuthMethod.SHARED_KEY:
         return identity.type === IdType.ID_KEY_ID && equalBytes(identity.data, ANONYMOUS_ID)
-          ? shared
+          ? shared && mobileIf(fromHost, shared)
           : undefined;
       case AuthMethod.DIGITAL_SIGNATURE: {
         const peer = fromHost ? claimedPeer(peers, claim) : undefined;

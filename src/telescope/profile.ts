@@ -9,6 +9,7 @@ import type {
 import { IdType } from '../ike/constants.ts';
 import type { KeyLog } from '../ike/key-log.ts';
 import { defaultChildProposals, defaultIkeProposals } from '../ike/proposal.ts';
+import type { Origin } from '../link/link.ts';
 import { type Address, addressBytes, type Family, prefixContains, prefixText } from '../wire/address.ts';
 import { utf8 } from '../wire/bytes.ts';
 import { addressSelector, anySelector, equalSelectors } from '../wire/traffic-selector.ts';
@@ -22,7 +23,7 @@ const liveSchedule: RetransmissionSchedule = { first: 500, factor: 2, cap: 2_000
 
 /**
  * The one message profile of telescope hops: everybody sends the same payload list. TSi and TSr are proposed as any, the
- * addresses are asked for by CP, nothing identifies the client (K26, K27). NAT detection is for the first hop only (K28).
+ * addresses are asked for by CP, nothing identifies the client (K26, K27). NAT detection and MOBIKE are for the first hop only (K28).
  */
 export function hopConfig(
   relay: RelayTarget,
@@ -30,11 +31,13 @@ export function hopConfig(
     readonly crypto: CryptoProvider;
     readonly family: Family;
     readonly first: boolean;
+    /** The relay on its port 4500; at the first hop. */
+    readonly traversal?: Origin;
     readonly retransmission: RetransmissionSchedule;
     readonly keyLog?: KeyLog;
   },
 ): InitiatorConfig {
-  const { crypto, family, first, retransmission, keyLog } = options;
+  const { crypto, family, first, traversal, retransmission, keyLog } = options;
   return {
     crypto,
     ikeProposals: defaultIkeProposals,
@@ -53,6 +56,8 @@ export function hopConfig(
     acceptChild: (answer) => judgeAnswer(relay, family, answer),
     initialContact: false,
     natDetection: first,
+    mobike: first,
+    ...(traversal !== undefined && { traversal }),
   };
 }
 

@@ -83,7 +83,8 @@ export async function extend(
   const endpoint = await Endpoint.open({ link, backend, crypto, clock });
   try {
     const to = link.origin(at.address, at.first && encapsulated);
-    const config = hopConfig(relay, { crypto, family, first: at.first, retransmission, keyLog });
+    const traversal = at.first ? link.origin(at.address, true) : undefined;
+    const config = hopConfig(relay, { crypto, family, first: at.first, traversal, retransmission, keyLog });
     const connection = await endpoint.connect(config, to, options.signal);
     const { info, tunnel } = connection.child!;
     const assigned = info.assigned!;

@@ -66,6 +66,18 @@ describe('the profiles of a relay', () => {
     }
   });
 
+  it('let a client of the first hop move (MOBIKE), and nobody inside a telescope, nor a relay (K28)', () => {
+    for (const claim of [anonymous, shared]) {
+      expect(profile({ ...claim, origin: host })!.mobike!({ ...host, address: '203.0.113.1' })).toBe(true);
+      expect(profile({ ...claim, origin: inside })!.mobike).toBeUndefined();
+    }
+    expect(profile(overlay)!.mobike).toBeUndefined();
+    const udpOnly = relayProfiles({ ...a, encapsulatedOnly: true }, assigner);
+    const inUdp = { ...host, encapsulated: true };
+    const { mobike } = udpOnly({ ...anonymous, origin: inUdp })!;
+    expect([mobike!(host), mobike!(inUdp)]).toEqual([false, true]);
+  });
+
   it('give a client with the shared key the same, if there is one', () => {
     const found = profile(shared)!;
     expect(found).toMatchObject({

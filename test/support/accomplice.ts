@@ -60,6 +60,8 @@ export function accomplice(seed: number, { relay = RELAY, initiator, responder }
     crypto,
     /** Has the keys of both directions: 0 is the initiator's. */
     protectors,
+    /** A message of either end, to be delivered from anywhere. */
+    protect,
     /** A request of the initiator's. */
     send: (exchangeType: number, messageId: number, payloads: readonly Payload[]) =>
       pair.deliverToResponder(protect(true, false, exchangeType, messageId, payloads)),

@@ -25,6 +25,8 @@ export function idleContext(): SaContext {
     assigned: undefined,
     strayDeletes: undefined,
     nat: undefined,
+    startedInUdp: false,
+    mobility: undefined,
     found: () => sa,
     ended: nothing,
   };

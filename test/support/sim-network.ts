@@ -55,6 +55,12 @@ export class SimNetwork {
     return host;
   }
 
+  /** The host of an address has another one. */
+  rename(name: string, from: Address, to: Address): void {
+    this.#owners.delete(from);
+    this.#owners.set(to, name);
+  }
+
   /** Takes a host off the network: nothing reaches it any more. */
   remove(name: string): void {
     const host = this.#hosts.get(name);
@@ -65,6 +71,11 @@ export class SimNetwork {
   join(a: string, b: string, latency: Millis = 1): void {
     this.#routes.clear();
     this.#edges.set(edgeName(a, b), { ends: [a, b], latency, fault: undefined, seen: [] });
+  }
+
+  /** The edge is gone. */
+  unjoin(a: string, b: string): void {
+    this.#edges.delete(edgeName(a, b));
   }
 
   setFault(a: string, b: string, fault: Fault | undefined): void {
@@ -145,17 +156,36 @@ function edgeName(a: string, b: string): string {
 export class SimHost implements Link {
   readonly id: string;
   readonly mtu: number;
-  readonly address: Address;
   readonly #network: SimNetwork;
   readonly #name: string;
+  #address: Address;
+  #onMoved: () => void = () => {};
   #handlers: LinkHandlers | undefined;
 
   constructor(network: SimNetwork, name: string, address: Address, mtu: number) {
     this.id = `sim-${name}`;
     this.mtu = mtu;
-    this.address = address;
+    this.#address = address;
     this.#network = network;
     this.#name = name;
+  }
+
+  get address(): Address {
+    return this.#address;
+  }
+
+  /** Has another address from now on, and no longer the one before. */
+  move(address: Address): void {
+    this.#network.rename(this.#name, this.#address, address);
+    this.#address = address;
+    this.#onMoved();
+  }
+
+  onMoved(handler: () => void): () => void {
+    this.#onMoved = handler;
+    return () => {
+      this.#onMoved = () => {};
+    };
   }
 
   origin(address: Address, encapsulated: boolean): Origin {

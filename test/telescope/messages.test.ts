@@ -73,10 +73,13 @@ describe('what a client says at each hop', () => {
     }
   });
 
-  it('is at hop 1 the same with one NAT detection hash of either end', async () => {
+  it('is at hop 1 the same with one NAT detection hash of either end, and MOBIKE', async () => {
     const [first] = await sentPerHop(await TelescopeWorld.open());
     const natDetection = ['N(NAT_DETECTION_SOURCE_IP:20)', 'N(NAT_DETECTION_DESTINATION_IP:20)'];
-    expect(first.map(({ payloads }) => payloads)).toEqual([[...INIT, ...natDetection], AUTH]);
+    expect(first.map(({ payloads }) => payloads)).toEqual([
+      [...INIT, ...natDetection],
+      [...AUTH, 'N(MOBIKE_SUPPORTED:0)'],
+    ]);
   });
 
   it('has nothing random in common between hops: SPIs, KE data, nonces, ciphertext (T8)', async () => {

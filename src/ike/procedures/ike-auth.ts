@@ -25,6 +25,7 @@ import {
   type Payload,
 } from '../payload/index.ts';
 import { findNotify, findPayload, payloadOf } from '../payloads.ts';
+import { espPath } from '../peer-address.ts';
 import { choosePpk, settlePpk, withPpk } from '../ppk.ts';
 import { exchange, farewell, type Message, type Procedure } from '../procedure.ts';
 import { checkAuthRules } from '../rules.ts';
@@ -108,6 +109,8 @@ function* authenticate(sa: SaContext, config: InitiatorConfig, wanted?: Wanted):
     const agreement =
       wanted && refusal === undefined ? judgeChild(config, wanted.child, payloads) : undefined;
     establish(sa, peer);
+    if (config.mobike && findNotify(payloads, NotifyType.MOBIKE_SUPPORTED) !== undefined)
+      sa.lineage.mobility = { accepts: () => false, isQueued: false };
     takeAuthLifetime(sa, payloads);
     if (wanted === undefined) return;
     if (agreement !== undefined) yield* establishChild(sa, 'initiator', wanted.reserved, agreement);
@@ -146,6 +149,7 @@ function encodeRequest(
     ...(ppk?.mandatory === false
       ? [notify(NotifyType.NO_PPK_AUTH, createAuth(local, { ...inputs, skP: plain.keys.skPi }, plain).data)]
       : []),
+    ...(config.mobike ? [notify(NotifyType.MOBIKE_SUPPORTED)] : []),
   ];
 }
 
@@ -203,6 +207,9 @@ export function* answerIkeAuth(
   establish(sa, { ...peer, profile: profile.name });
   // RFC 7619 2.3: who is not authenticated must not have other IKE SAs closed.
   const { contactKey } = profile;
+  const isMobile =
+    profile.mobike !== undefined && findNotify(payloads, NotifyType.MOBIKE_SUPPORTED) !== undefined;
+  if (isMobile) sa.lineage.mobility = { accepts: (origin) => profile.mobike!(origin), isQueued: false };
   if (
     contactKey !== undefined &&
     profile.remote.kind !== 'null' &&
@@ -221,6 +228,7 @@ export function* answerIkeAuth(
       ...child,
       ...limitAuthentication(sa, profile),
       ...(ppk === undefined ? [] : [notify(NotifyType.PPK_IDENTITY)]),
+      ...(isMobile ? [notify(NotifyType.MOBIKE_SUPPORTED)] : []),
     ],
   };
 }
@@ -237,7 +245,7 @@ function claimOf(sa: SaContext, payloads: readonly Payload[], id: IdPayload, aut
   return {
     identity: { type: id.type, data: id.data },
     method: auth.method,
-    origin: sa.origin,
+    origin: espPath(sa),
     ...(key !== undefined && { publicKey: key.data }),
   };
 }

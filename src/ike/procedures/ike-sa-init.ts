@@ -202,7 +202,9 @@ function accept(
   if (!config.natDetection) return;
   const nat = detectNat(sa.crypto, spis, payloads, sa.origin);
   sa.lineage.nat = nat;
-  if ((nat?.local || nat?.remote) && !sa.origin.encapsulated) sa.origin = traversalOrigin(sa.origin);
+  // RFC 4555 3.3: with MOBIKE, because there may be a NAT later.
+  const isMoving = nat !== undefined && (nat.local || nat.remote || config.mobike);
+  if (isMoving && !sa.origin.encapsulated) sa.origin = config.traversal ?? traversalOrigin(sa.origin);
 }
 
 /** The responder's answer; `refused` says why there is no IKE SA. */

@@ -20,6 +20,7 @@ import { checkRules } from '../rules.ts';
 import type { SaContext } from '../sa-context.ts';
 import { inherit } from '../succession.ts';
 import type { Answer } from './answer.ts';
+import { answerMobility } from './mobike.ts';
 
 // RFC 7296 1.4: HDR, SK {[N,] [D,] ...}  -->  <--  HDR, SK {[N,] [D,] ...}
 
@@ -41,13 +42,15 @@ export function* informational(payloads: readonly Payload[]): Procedure<Message>
 }
 
 /** Answers deletes and liveness checks, and takes AUTH_LIFETIME; other notifies and configuration are ignored. @throws ProtocolError */
-export function answerInformational(sa: SaContext, { payloads }: Message): Answer {
+export function answerInformational(sa: SaContext, message: Message): Answer {
+  const { payloads } = message;
   checkRules(ExchangeType.INFORMATIONAL, false, payloads);
   for (const type of FATAL) {
     if (findNotify(payloads, type) === undefined) continue;
     return { payloads: [], end: { error: new RefusedError(type, 'the IKE SA') } };
   }
   takeAuthLifetime(sa, payloads);
+  const mobility = answerMobility(sa, message);
   const deletes = payloads.filter((payload): payload is DeletePayload => payload.kind === 'DELETE');
   if (deletes.some(({ protocol }) => protocol === ProtocolId.IKE)) {
     const { current, candidate } = sa.lineage;
@@ -59,8 +62,8 @@ export function answerInformational(sa: SaContext, { payloads }: Message): Answe
     .filter(({ protocol }) => protocol === ProtocolId.ESP)
     .flatMap(({ spis }) => spis)
     .flatMap((spi) => closeChild(sa, spi));
-  if (closed.length === 0) return { payloads: [] };
-  return { payloads: [{ kind: 'DELETE', protocol: ProtocolId.ESP, spis: closed }] };
+  if (closed.length === 0) return { payloads: mobility };
+  return { payloads: [{ kind: 'DELETE', protocol: ProtocolId.ESP, spis: closed }, ...mobility] };
 }
 
 /** Closes the Child SA that the peer receives on `spi`; our inbound SPI, if the answer is to name it. */

@@ -63,7 +63,7 @@ describe('an agenda', () => {
 describe('the queue of jobs', () => {
   it('gives the most urgent, then the oldest', () => {
     const queue = new JobQueue();
-    const job = () => checkLiveness();
+    const job = () => checkLiveness(SA);
     const jobs = { liveness: () => job(), rekey: () => job(), again: () => job(), delete: () => job() };
     queue.add('liveness', jobs.liveness);
     queue.add('rekey', jobs.rekey);
