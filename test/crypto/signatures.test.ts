@@ -7,7 +7,12 @@ import { nodeProvider } from '../../src/crypto/node.ts';
 import { encodePkcs8 } from '../../src/crypto/pkcs8.ts';
 import { type SignatureScheme, UnsupportedAlgorithm } from '../../src/crypto/provider.ts';
 import { ED25519 } from '../../src/crypto/signature-scheme.ts';
-import { type CurveKeyType, isSecretOf, SIGNING_CURVES } from '../../src/crypto/signing-curves.ts';
+import {
+  CURVE_KEY_TYPES,
+  type CurveKeyType,
+  isSecretOf,
+  SIGNING_CURVES,
+} from '../../src/crypto/signing-curves.ts';
 import { encodeSpki } from '../../src/crypto/spki.ts';
 import { concat, fromHex, hex, utf8 } from '../../src/wire/bytes.ts';
 import { seededRandom } from '../support/seeded-random.ts';
@@ -94,7 +99,7 @@ describe.each(PROVIDERS)('%s: signatures', (name, provide) => {
     expect(signatures.verify(scheme, key.publicKey, MESSAGE, signature)).toBe(true);
     expect(signatures.verify(scheme, key.publicKey, MESSAGE.subarray(1), signature)).toBe(false);
     expect(signatures.verify(scheme, other.publicKey, MESSAGE, signature)).toBe(false);
-    for (let i = 0; i < signature.length; i += 7) {
+    for (let i = 0; i < signature.length; i += Math.ceil(signature.length / 6)) {
       const changed = signature.with(i, signature[i] ^ 1);
       expect(signatures.verify(scheme, key.publicKey, MESSAGE, changed)).toBe(false);
     }
@@ -169,7 +174,7 @@ describe.each(PROVIDERS)('%s: signatures', (name, provide) => {
     expect(signatures.keyTypeOf(key.publicKey.with(10, 0x7f))).toBeUndefined();
   });
 
-  it.each(CURVES)('loads keys of type %s that OpenSSL wrote', (type) => {
+  it.each(CURVE_KEY_TYPES)('loads keys of type %s that OpenSSL wrote', (type) => {
     const { privateKey, publicKey } =
       type === 'ed25519'
         ? generateKeyPairSync('ed25519')
