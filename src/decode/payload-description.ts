@@ -123,6 +123,8 @@ function fieldsOf(payload: Payload): JsonObject {
       };
     case 'DELETE':
       return { protocol: registeredName(PROTOCOL_NAMES, payload.protocol), spis: payload.spis.map(hex) };
+    case 'PS':
+      return { data: hex(payload.data) };
     case 'VENDOR_ID':
       return { data: hex(payload.data), ...printable(payload.data) };
     case 'TSi':

@@ -6,7 +6,8 @@ import { type IkeError, LocalError } from '../ike/errors.ts';
 import { HEADER_LENGTH } from '../ike/header.ts';
 import { IkeLineage } from '../ike/lineage.ts';
 import type { IkeEvent } from '../ike/output.ts';
-import { type Admission, type Load, ResponderGate } from '../ike/responder-gate.ts';
+import { MIN_DIFFICULTY } from '../ike/puzzle.ts';
+import { type Admission, type Load, type PuzzlePolicy, ResponderGate } from '../ike/responder-gate.ts';
 import { spiHint, unprotectedSpiHint } from '../ike/spi-hint.ts';
 import type { Clock, Millis } from '../link/clock.ts';
 import type { Attachment, Link, Origin } from '../link/link.ts';
@@ -16,6 +17,7 @@ import { CLOSE_PATIENCE, IkeConnection } from './connection.ts';
 import { HalfOpen, type SourceLimits, sourceLimits } from './half-open.ts';
 import { NatKeepalives } from './nat-keepalives.ts';
 import { RateLimit } from './rate-limit.ts';
+import { RecentShare } from './recent-share.ts';
 import { type Ending, Session, type SessionHost } from './session.ts';
 
 const log = createDebug('ike-telescope:endpoint');
@@ -29,6 +31,8 @@ export interface Listener {
   readonly maxHalfOpen: number;
   /** How many of them one source may have; default: a share of `maxHalfOpen`. */
   readonly maxHalfOpenPer?: Partial<SourceLimits>;
+  /** From when on initiators must solve puzzles, and how hard ones (RFC 8019); absent: never. */
+  readonly puzzles?: Omit<PuzzlePolicy, 'maximum'>;
   /** A Child SA is up; called before the peer is told, so that its first packet finds a handler. */
   onChild(connection: IkeConnection): void;
   onClosed(connection: IkeConnection, ending: Ending): void;
@@ -59,6 +63,9 @@ interface Entry {
   readonly spis: Set<string>;
 }
 
+/** With a greater part of forgeries, IKE_AUTH requests have to bring a puzzle solution before keys are computed for them. */
+const FORGED_SHARE = 1 / 8;
+
 /** The asynchronous part of IKE over one link: demultiplexes by SPI, drives sessions, opens and answers IKE SAs. */
 export class Endpoint {
   readonly #options: EndpointOptions;
@@ -66,6 +73,8 @@ export class Endpoint {
   /** By the id of a tunnel of theirs. */
   readonly #tunnels = new Map<string, Entry>();
   readonly #errorAnswers = new RateLimit(10, 100);
+  /** Of the IKE SAs that others have set up or tried to: those with IKE_AUTH requests that their keys did not open. */
+  readonly #forgeries = new RecentShare();
   #listener: Listener | undefined;
   #gate: ResponderGate | undefined;
   #halfOpen: HalfOpen<Entry> | undefined;
@@ -122,6 +131,7 @@ export class Endpoint {
     this.#gate = new ResponderGate({
       crypto: this.#options.crypto,
       cookieThreshold: listener.cookieThreshold,
+      ...(listener.puzzles && { puzzles: { ...listener.puzzles, maximum: listener.maxHalfOpen } }),
     });
     this.#halfOpen = new HalfOpen(sourceLimits(listener.maxHalfOpen, listener.maxHalfOpenPer));
   }
@@ -257,7 +267,9 @@ export class Endpoint {
   }
 
   #forgetHalfOpen(entry: Entry): void {
-    if (entry.firstRequest !== undefined) this.#halfOpen?.delete(entry.firstRequest);
+    if (entry.firstRequest === undefined || this.#halfOpen?.get(entry.firstRequest) === undefined) return;
+    this.#halfOpen.delete(entry.firstRequest);
+    this.#forgeries.add(entry.session.ike.sawForgery);
   }
 
   /** RFC 7296 2.6: an IKE SA is found by our own SPI and the I flag, never by the sender's address. */
@@ -283,12 +295,25 @@ export class Endpoint {
     const { clock } = this.#opened();
     const verdict = this.#gate!.admit(message, origin, this.#load(origin), clock.now());
     if (verdict.kind !== 'accept') this.#answerRefusal(verdict, origin);
-    else if (this.#hasRoom(listener, origin)) this.#respond(listener, message, origin, digest);
+    else if (this.#hasRoom(listener, origin))
+      this.#respond(listener, message, origin, digest, verdict.solved);
   }
 
-  #respond(listener: Listener, message: Uint8Array, origin: Origin, digest: string): void {
-    const { clock } = this.#opened();
-    const ike = IkeLineage.respond(listener.config, message, origin, clock.now());
+  /** @param solved - the cookie of the puzzle that the initiator has solved */
+  #respond(
+    listener: Listener,
+    message: Uint8Array,
+    origin: Origin,
+    digest: string,
+    solved: Uint8Array | undefined,
+  ): void {
+    const now = this.#opened().clock.now();
+    const isForged = solved !== undefined && this.#forgeries.share > FORGED_SHARE;
+    const config = isForged
+      ? { ...listener.config, authPuzzleDifficulty: Math.max(MIN_DIFFICULTY, listener.puzzles!.difficulty) }
+      : listener.config;
+    const ike = IkeLineage.respond(config, message, origin, now);
+    if (solved !== undefined && !ike.closed) this.#gate!.reward(solved, now);
     const entry = this.#add(ike, origin, (event) => this.#answered(listener, entry, event), digest);
     this.#halfOpen!.add(digest, entry, origin);
     entry.session.start();

@@ -171,6 +171,11 @@ export interface InitiatorConfig extends CommonConfig {
   readonly mobike?: boolean;
   /** Offers IKE fragmentation (RFC 7383), which responders always accept. Default: false. */
   readonly fragmentation?: boolean;
+  /**
+   * Zero bits of the hardest puzzle that is solved for a responder under load, 8 to 32 (RFC 8019); each bit doubles the work.
+   * Default: 18.
+   */
+  readonly maxPuzzleDifficulty?: number;
 }
 
 /** What an initiator claims in IKE_AUTH, before its AUTH payload is verified. */
@@ -213,6 +218,11 @@ export interface ResponderConfig extends CommonConfig {
   profile(claim: PeerClaim): ResponderProfile | undefined;
   /** An IKE SA that is not established is dropped when its initiator has been silent for this long. */
   readonly halfOpenTimeout: Millis;
+  /**
+   * Zero bits of a puzzle that the initiator has to solve before its IKE_AUTH request is looked at; only for one that has solved
+   * a puzzle in IKE_SA_INIT (RFC 8019 7.2). Default: none.
+   */
+  readonly authPuzzleDifficulty?: number;
   /** Sends CERTREQ in IKE_SA_INIT: that certificates (DER) of these authorities are wanted (RFC 7296 3.7). */
   readonly certificateAuthorities?: readonly Uint8Array[];
   /** Announces in IKE_SA_INIT that initiators can prove themselves in these ways (RFC 9593); absent: says nothing. */

@@ -39,7 +39,7 @@ export interface EncryptedPayload {
 }
 
 /**
- * HDR, SK {content}, or HDR, SKF {content} with `numbers`.
+ * HDR, SK {content}, or HDR, SKF {content} with `numbers`; a puzzle solution goes ahead of it (RFC 8019 7.2.2).
  * @param iv - `protector.ivLength` octets, never used before with its key
  * @throws RangeError for a payload that is longer than its length field can say
  */
@@ -49,6 +49,7 @@ export function sealContent(
   protector: Protector,
   iv: Uint8Array,
   numbers?: FragmentNumbers,
+  puzzleSolution?: Uint8Array,
 ): Uint8Array {
   const { ivLength, icvLength, blockLength } = protector;
   if (iv.length !== ivLength) throw new RangeError(`an IV of ${iv.length} octets, not ${ivLength}`);
@@ -56,16 +57,28 @@ export function sealContent(
   const ahead = GENERIC_HEADER + (numbers === undefined ? 0 : FRAGMENT_NUMBERS);
   const length = ahead + ivLength + bytes.length + padLength + 1 + icvLength;
   if (length > 0xffff) throw new RangeError(`an SK payload of ${length} octets`);
-  const out = new Writer(HEADER_LENGTH + length);
+  const start = HEADER_LENGTH + aheadLength(puzzleSolution);
+  const out = new Writer(start + length);
   const type = numbers === undefined ? PayloadType.SK : PayloadType.SKF;
-  encodeHeader(fields, type, HEADER_LENGTH + length, out);
+  encodeHeader(fields, puzzleSolution === undefined ? type : PayloadType.PS, start + length, out);
+  if (puzzleSolution !== undefined)
+    out
+      .u8(type)
+      .u8(0)
+      .u16(start - HEADER_LENGTH)
+      .bytes(puzzleSolution);
   out.u8(first).u8(0).u16(length);
   if (numbers !== undefined) out.u16(numbers.number).u16(numbers.total);
   out.bytes(iv).bytes(bytes).zeros(padLength).u8(padLength).zeros(icvLength);
   const message = out.finish();
-  const { aad, text, icv } = layout(message, HEADER_LENGTH + ahead, protector);
+  const { aad, text, icv } = layout(message, start + ahead, protector);
   protector.seal(aad, iv, text, icv);
   return message;
+}
+
+/** The octets of a puzzle solution with its header; 0 if there is none. */
+export function aheadLength(puzzleSolution: Uint8Array | undefined): number {
+  return puzzleSolution === undefined ? 0 : GENERIC_HEADER + puzzleSolution.length;
 }
 
 /** The most octets of content of an SKF payload in a message of `length` octets; may be negative. */
@@ -102,6 +115,23 @@ export function findEncrypted(header: IkeHeader, message: Uint8Array): Encrypted
     return 'no SK payload';
   } catch (error) {
     if (error instanceof WireError) return error.message;
+    throw error;
+  }
+}
+
+/** The body of a payload of `wanted` type ahead of the one that is encrypted; undefined if there is none. */
+export function payloadAhead(message: Uint8Array, wanted: number): Uint8Array | undefined {
+  const reader = new Reader(message, 'payloads');
+  try {
+    let type = reader.bytes(HEADER_LENGTH)[NEXT_PAYLOAD_AT];
+    while (type !== PayloadType.NONE && type !== PayloadType.SK && type !== PayloadType.SKF) {
+      const { next, body } = decodeGenericHeader(type, reader);
+      if (type === wanted) return body.rest();
+      type = next;
+    }
+    return undefined;
+  } catch (error) {
+    if (error instanceof WireError) return undefined;
     throw error;
   }
 }

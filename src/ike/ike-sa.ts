@@ -22,6 +22,7 @@ import { answerInformational } from './procedures/informational.ts';
 import { checkLiveness } from './procedures/liveness.ts';
 import { wakeChild } from './procedures/rekey-child.ts';
 import { answerRekeyIke, isIkeRekey, rekeyIke } from './procedures/rekey-ike.ts';
+import type { PuzzleSolver } from './puzzle.ts';
 import { type Founding, type Lineage, newContext, type SaContext } from './sa-context.ts';
 import { inherit } from './succession.ts';
 
@@ -35,6 +36,12 @@ const HINTED_LIVENESS_INTERVAL: Millis = 10_000;
 
 /** Octets of an IKE SPI (RFC 7296 3.1). */
 const SPI_LENGTH = 8;
+
+/** Keys of a puzzle that are tried at a time: a millisecond of work, or a few. */
+const PUZZLE_SLICE = 256;
+const PUZZLE_PAUSE: Millis = 1;
+/** The name of its entry in the agenda. */
+const PUZZLE = 'puzzle';
 
 /** What performing an effect needs of the run that asked for it. */
 type Waiting = Pick<Run<unknown>, 'ended' | 'resume' | 'fail'>;
@@ -105,6 +112,11 @@ export class IkeSa {
   /** Round trips: responses to requests of ours, including those that asked for another IKE_SA_INIT request. */
   get exchanges(): number {
     return this.#stream.exchanges;
+  }
+
+  /** A request that was due could not be opened: somebody else's, or damaged. */
+  get sawForgery(): boolean {
+    return this.#stream.sawForgery;
   }
 
   /** When `handleTimeout` wants to be called. */
@@ -326,6 +338,7 @@ export class IkeSa {
   }
 
   #perform(run: Waiting, effect: Effect): void {
+    if (effect.kind !== 'puzzle') this.context.agenda.delete(PUZZLE);
     switch (effect.kind) {
       case 'initial-exchange':
         this.#stream.sendInitial(effect.request);
@@ -336,14 +349,26 @@ export class IkeSa {
       case 'exchange':
         try {
           if (effect.isFarewell) this.#limitFarewell();
-          this.#stream.send(effect.exchangeType, effect.payloads);
+          this.#stream.send(effect.exchangeType, effect.payloads, effect.puzzleSolution);
         } catch (error) {
           run.fail(ikeErrorOf(error));
         }
         break;
       case 'operation':
         this.#operate(run, effect.operation);
+        break;
+      case 'puzzle':
+        this.#workAt(effect.solver, run);
     }
+  }
+
+  /** A slice at a time, so that everything else goes on. */
+  #workAt(solver: PuzzleSolver, run: Waiting): void {
+    this.context.agenda.set(PUZZLE, this.context.now + PUZZLE_PAUSE, () => {
+      const solution = solver.work(PUZZLE_SLICE);
+      if (solution === undefined) this.#workAt(solver, run);
+      else run.resume(solution);
+    });
   }
 
   #operate(run: Waiting, operation: SaOperation): void {
@@ -364,13 +389,14 @@ export class IkeSa {
   /** Ends everything that is under way, and removes what there is. */
   #terminate(error?: IkeError): void {
     if (this.#closed) return;
-    const { agenda, children, negotiated, lineage } = this.context;
+    const { agenda, children, negotiated, lock, lineage } = this.context;
     this.#closed = true;
     agenda.clear();
     this.#initiating?.end();
     this.#answering?.end();
     for (const child of children.values()) removeSas(this.context, child);
     negotiated?.keys.destroy();
+    lock?.destroy();
     lineage.ended(this.context, error);
   }
 }

@@ -1,9 +1,9 @@
-import { InvalidKeyExchange } from '../crypto/provider.ts';
-import { prfOf, TransformType } from '../crypto/transforms.ts';
+import { type CryptoProvider, InvalidKeyExchange } from '../crypto/provider.ts';
+import { prfOf, TransformType, zero } from '../crypto/transforms.ts';
 import type { Proposal } from './config.ts';
 import { NotifyType } from './constants.ts';
 import { ProtocolError } from './errors.ts';
-import type { Payload } from './payload/index.ts';
+import type { KePayload, Payload } from './payload/index.ts';
 import { payloadOf } from './payloads.ts';
 
 /** Octets of our nonces; half of the longest PRF key (RFC 7296 2.10). */
@@ -49,4 +49,35 @@ export function encodeMethod(method: number): Uint8Array {
 /** The method that an INVALID_KE_PAYLOAD asks for; undefined if its data are none. */
 export function decodeMethod(data: Uint8Array): number | undefined {
   return data.length === 2 ? (data[0] << 8) | data[1] : undefined;
+}
+
+/** The responder's half of a key exchange. */
+export interface ResponderHalf {
+  readonly publicValue: Uint8Array;
+  /** @throws ProtocolError */
+  sharedSecret(): Uint8Array;
+  /** There will be no shared secret: overwrites what it would have been computed of. */
+  discard(): void;
+}
+
+/** A value that fails its tests ends it; nobody has proved anything, so there is no answer. @throws ProtocolError */
+export function wholeHalf(crypto: CryptoProvider, { method, data }: KePayload): ResponderHalf {
+  const { publicValue, sharedSecret } = checkedAgreement(() => crypto.answerKeyExchange(method, data));
+  return { publicValue, sharedSecret: () => sharedSecret, discard: () => zero(sharedSecret) };
+}
+
+/** What costs most is computed when it is needed, once: a value that fails its tests then is not found out before. */
+export function deferredHalf(crypto: CryptoProvider, { method, data }: KePayload): ResponderHalf {
+  const keyExchange = crypto.keyExchange(method);
+  return {
+    publicValue: keyExchange.publicValue,
+    sharedSecret() {
+      try {
+        return checkedAgreement(() => keyExchange.agree(data));
+      } finally {
+        keyExchange.destroy();
+      }
+    },
+    discard: () => keyExchange.destroy(),
+  };
 }

@@ -30,6 +30,7 @@ export class IkeLineage {
   readonly #members = new Map<SaContext, IkeSa>();
   /** Of the IKE SAs that are gone. */
   #pastExchanges = 0;
+  #sawForgery = false;
 
   /** Starts an IKE SA: its IKE_SA_INIT request is the first output. */
   static initiate(config: InitiatorConfig, to: Origin, now: Millis): IkeLineage {
@@ -116,6 +117,11 @@ export class IkeLineage {
     let sum = this.#pastExchanges;
     for (const ike of this.#members.values()) sum += ike.exchanges;
     return sum;
+  }
+
+  /** A request that was due could not be opened, in any IKE SA: somebody else's, or damaged. */
+  get sawForgery(): boolean {
+    return this.#sawForgery || this.#current?.sawForgery === true;
   }
 
   /** When `handleTimeout` wants to be called. */
@@ -254,7 +260,9 @@ export class IkeLineage {
   }
 
   #ended(sa: SaContext, error: IkeError | undefined): void {
-    this.#pastExchanges += this.#members.get(sa)?.exchanges ?? 0;
+    const member = this.#members.get(sa);
+    this.#pastExchanges += member?.exchanges ?? 0;
+    this.#sawForgery ||= member?.sawForgery === true;
     this.#members.delete(sa);
     const shared = this.#shared;
     if (shared.candidate === sa) shared.candidate = undefined;

@@ -46,6 +46,7 @@ export class MessageStream {
   /** Says, unauthenticated, why the outstanding request will not be answered. */
   #hint: { readonly error: IkeError; readonly until: Millis } | undefined;
   #exchanges = 0;
+  #sawForgery = false;
   /** The request that is to be answered came in fragments. */
   #isFragmented = false;
 
@@ -60,6 +61,11 @@ export class MessageStream {
   /** Responses to requests of ours, including those that asked for another IKE_SA_INIT request. */
   get exchanges(): number {
     return this.#exchanges;
+  }
+
+  /** A request that was due could not be opened: somebody else's, or damaged. */
+  get sawForgery(): boolean {
+    return this.#sawForgery;
   }
 
   /** Message IDs are running out, long before they do: the IKE SA is to be rekeyed (RFC 7296 2.2). */
@@ -99,11 +105,16 @@ export class MessageStream {
     this.#send(ExchangeType.IKE_SA_INIT, [request]);
   }
 
-  /** Sends a protected request. @throws LocalError when the message IDs are used up */
-  send(exchangeType: number, payloads: readonly Payload[]): void {
+  /**
+   * Sends a protected request.
+   * @param puzzleSolution - goes ahead of what is encrypted (RFC 8019 7.2.2)
+   * @throws LocalError when the message IDs are used up
+   */
+  send(exchangeType: number, payloads: readonly Payload[], puzzleSolution?: Uint8Array): void {
     const { origin } = this.#sa;
+    const { messageId } = this.#outgoing;
     const longest = longestMessage(origin, this.#config.pathMtu, false);
-    this.#send(exchangeType, this.#encode(exchangeType, this.#outgoing.messageId, false, payloads, longest));
+    this.#send(exchangeType, this.#encode(exchangeType, messageId, false, payloads, longest, puzzleSolution));
   }
 
   /** A procedure has accepted the response to an IKE_SA_INIT request; without effect if there is none outstanding. */
@@ -166,9 +177,10 @@ export class MessageStream {
       if (arrival.response !== undefined) this.#transmit(arrival.response, origin);
       return { kind: 'repeated-request' };
     }
-    const { negotiated } = this.#sa;
-    if (arrival.kind !== 'new' || negotiated === undefined || !this.#isWelcome(header)) return undefined;
+    if (arrival.kind !== 'new' || !this.#isWelcome(header)) return undefined;
+    if (this.#sa.negotiated === undefined && this.#sa.lock?.open(bytes) !== true) return undefined;
     const decoded = this.#decode(bytes);
+    if (decoded.kind === 'discard') this.#sawForgery = true;
     if (decoded.kind !== 'ok' && decoded.kind !== 'protected-error') return undefined;
     this.#incoming.accept(decoded.datagram);
     this.#isFragmented = decoded.fragmented;
@@ -192,7 +204,7 @@ export class MessageStream {
   #isWelcome({ exchangeType }: IkeHeader): boolean {
     const { established, role, negotiated } = this.#sa;
     if (!established) {
-      const isComplete = negotiated?.pendingMethods.length === 0;
+      const isComplete = negotiated === undefined || negotiated.pendingMethods.length === 0;
       const due = isComplete ? ExchangeType.IKE_AUTH : ExchangeType.IKE_INTERMEDIATE;
       return role === 'responder' && exchangeType === due;
     }
@@ -222,10 +234,11 @@ export class MessageStream {
     response: boolean,
     payloads: readonly Payload[],
     longest: number,
+    puzzleSolution?: Uint8Array,
   ): readonly Uint8Array[] {
     const negotiated = this.#sa.negotiated!;
     const fields = headerFields(this.#sa, negotiated, exchangeType, messageId, response);
-    return negotiated.protection.encode(fields, payloads, longest);
+    return negotiated.protection.encode(fields, payloads, longest, puzzleSolution);
   }
 }
 

@@ -4,6 +4,7 @@ import { ExchangeType } from './constants.ts';
 import type { IkeError } from './errors.ts';
 import type { IkeHeader } from './header.ts';
 import type { Payload } from './payload/index.ts';
+import type { PuzzleSolver } from './puzzle.ts';
 
 /** A message that was decoded and, if the IKE SA has keys, verified. */
 export interface Message {
@@ -30,11 +31,14 @@ export type Effect =
       readonly exchangeType: number;
       readonly payloads: readonly Payload[];
       readonly isFarewell: boolean;
+      readonly puzzleSolution?: Uint8Array;
     }
+  /** Works at a puzzle; resumed with its solution, or with a response that comes before that. */
+  | { readonly kind: 'puzzle'; readonly solver: PuzzleSolver }
   /** Has the backend do something and is resumed with the result. */
   | { readonly kind: 'operation'; readonly operation: SaOperation };
 
-type Resume = Message | SaResult;
+type Resume = Message | SaResult | Uint8Array;
 
 /**
  * One side's part of an exchange or of several, written as a synchronous generator: it yields what it wants done and is
@@ -52,8 +56,18 @@ export function* awaitResponse(hint?: IkeError): Procedure<Message> {
 }
 
 /** @throws NoAnswerError when the schedule is exhausted, which ends the IKE SA */
-export function* exchange(exchangeType: number, payloads: readonly Payload[]): Procedure<Message> {
-  return (yield { kind: 'exchange', exchangeType, payloads, isFarewell: false }) as Message;
+export function* exchange(
+  exchangeType: number,
+  payloads: readonly Payload[],
+  puzzleSolution?: Uint8Array,
+): Procedure<Message> {
+  const solution = puzzleSolution === undefined ? {} : { puzzleSolution };
+  return (yield { kind: 'exchange', exchangeType, payloads, isFarewell: false, ...solution }) as Message;
+}
+
+/** The Puzzle Solution Data, or the response that came before it was found. */
+export function* solve(solver: PuzzleSolver): Procedure<Uint8Array | Message> {
+  return (yield { kind: 'puzzle', solver }) as Uint8Array | Message;
 }
 
 /** Tells the peer that the IKE SA is over. Whether it answers, and what, makes no difference. */

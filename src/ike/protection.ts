@@ -1,5 +1,5 @@
 import type { CryptoProvider } from '../crypto/provider.ts';
-import { type Content, type FragmentNumbers, sealContent, sealedLength } from './encrypted.ts';
+import { aheadLength, type Content, type FragmentNumbers, sealContent, sealedLength } from './encrypted.ts';
 import { fragments, Reassembly } from './fragmentation.ts';
 import type { HeaderFields } from './header.ts';
 import type { IkeKeys } from './key-schedule.ts';
@@ -44,15 +44,26 @@ export class Protection {
     return this.#incoming.request !== undefined || this.#incoming.response !== undefined;
   }
 
-  /** One datagram, or, if it were longer than `longest` octets, as many as are needed. */
-  encode(fields: HeaderFields, payloads: readonly Payload[], longest: number): readonly Uint8Array[] {
+  /**
+   * One datagram, or, if it were longer than `longest` octets, as many as are needed.
+   * @param puzzleSolution - goes ahead of what is encrypted, in the first
+   */
+  encode(
+    fields: HeaderFields,
+    payloads: readonly Payload[],
+    longest: number,
+    puzzleSolution?: Uint8Array,
+  ): readonly Uint8Array[] {
     const protector = this.#keys[this.#local];
     const content = encodePayloads(payloads);
-    const seal = (part: Content, numbers?: FragmentNumbers) =>
-      sealContent(fields, part, protector, this.#nextIv(protector.ivLength), numbers);
-    if (!this.#fragmentation || sealedLength(content.bytes.length, protector) <= longest)
-      return [seal(content)];
-    return fragments(content, longest, protector).map((fragment) => seal(fragment.content, fragment));
+    const room = longest - aheadLength(puzzleSolution);
+    const seal = (part: Content, numbers?: FragmentNumbers, solution?: Uint8Array) =>
+      sealContent(fields, part, protector, this.#nextIv(protector.ivLength), numbers, solution);
+    if (!this.#fragmentation || sealedLength(content.bytes.length, protector) <= room)
+      return [seal(content, undefined, puzzleSolution)];
+    return fragments(content, room, protector).map((fragment) =>
+      seal(fragment.content, fragment, fragment.number === 1 ? puzzleSolution : undefined),
+    );
   }
 
   /** Opens a message, or takes a fragment. The caller has seen to it that its ID is one that is due. */

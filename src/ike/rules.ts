@@ -20,7 +20,7 @@ const KEY_EXCHANGE: Rules = { ...ANYWHERE, KE: [1, 1] };
 
 const RULES: Readonly<Record<number, { readonly request: Rules; readonly response: Rules }>> = {
   [ExchangeType.IKE_SA_INIT]: {
-    request: { ...ANYWHERE, SA: [1, 1], KE: [1, 1], NONCE: [1, 1] },
+    request: { ...ANYWHERE, PS: [0, 1], SA: [1, 1], KE: [1, 1], NONCE: [1, 1] },
     response: { ...ANYWHERE, SA: [1, 1], KE: [1, 1], NONCE: [1, 1], CERTREQ: [0, 10] },
   },
   [ExchangeType.IKE_AUTH]: {

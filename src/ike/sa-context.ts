@@ -18,6 +18,8 @@ import type { Outbox } from './outbox.ts';
 import type { IkeEvent, Peer } from './output.ts';
 import type { IkeSuite } from './proposal.ts';
 import type { Protection } from './protection.ts';
+import type { PuzzleSolver } from './puzzle.ts';
+import type { PuzzleLock } from './puzzle-lock.ts';
 import { Agenda } from './timers.ts';
 
 /** The original roles of an IKE SA (RFC 7296 2.2). */
@@ -149,6 +151,10 @@ export interface SaContext extends SaSinks {
   /** The time of the call under way. */
   readonly now: Millis;
   negotiated: Negotiated | undefined;
+  /** The puzzle that the responder wants solved in IKE_AUTH (RFC 8019 7.2). */
+  puzzle: PuzzleSolver | undefined;
+  /** Of a responder that has demanded one: in place of `negotiated` until it is solved. */
+  lock: PuzzleLock | undefined;
   /** Where requests and ESP go. */
   origin: Origin;
   /** The peer is authenticated, and accepted. */
@@ -178,6 +184,8 @@ export function newContext(
       return lineage.now;
     },
     negotiated,
+    puzzle: undefined,
+    lock: undefined,
     origin,
     established: negotiated !== undefined,
     activity: 'idle',

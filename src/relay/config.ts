@@ -56,6 +56,7 @@ export interface RelayConfig {
   readonly maxHalfOpen: number;
   readonly maxHalfOpenPer: SourceLimits;
   readonly cookieThreshold: number;
+  readonly puzzles: { readonly threshold: number; readonly difficulty: number };
 }
 
 /** What overlay tunnels use unless a peer cannot: the first of the Child SA proposals. */
@@ -101,6 +102,8 @@ const EXAMPLES = {
   'maxHalfOpenPer.peer': 'peer: 250',
   'maxHalfOpenPer.client': 'client: 31',
   cookieThreshold: 'cookieThreshold: 100',
+  puzzleThreshold: 'puzzleThreshold: 500',
+  puzzleDifficulty: 'puzzleDifficulty: 12',
 } as const;
 
 const port = z.int().min(1).max(65_535);
@@ -138,6 +141,14 @@ const schema = z.strictObject({
     })
     .default({}),
   cookieThreshold: z.int().min(0, 'must be 0 or more').optional(),
+  puzzleThreshold: z.int().min(0, 'must be 0 or more').optional(),
+  puzzleDifficulty: z
+    .int()
+    .refine(
+      (bits) => bits === 0 || (bits >= 8 && bits <= 28),
+      'must be 0, which leaves it to the initiator, or 8 to 28 bits',
+    )
+    .default(12),
 });
 
 /**
@@ -253,21 +264,34 @@ export function parseRelayConfig(
 }
 
 function halfOpenOf(
-  { maxHalfOpen, maxHalfOpenPer, cookieThreshold }: z.infer<typeof schema>,
+  { maxHalfOpen, maxHalfOpenPer, puzzleDifficulty, ...thresholds }: z.infer<typeof schema>,
   error: (path: readonly PropertyKey[], message: string) => ConfigError,
-): Pick<RelayConfig, 'maxHalfOpen' | 'maxHalfOpenPer' | 'cookieThreshold'> {
+): Pick<RelayConfig, 'maxHalfOpen' | 'maxHalfOpenPer' | 'cookieThreshold' | 'puzzles'> {
   for (const source of ['address', 'network', 'peer', 'client'] as const) {
     const given = maxHalfOpenPer[source];
     if (given === undefined || given <= maxHalfOpen) continue;
     throw error(['maxHalfOpenPer', source], `${given} are more than all: maxHalfOpen is ${maxHalfOpen}`);
   }
-  if (cookieThreshold !== undefined && cookieThreshold > maxHalfOpen) {
-    throw error(['cookieThreshold'], `${cookieThreshold} is never reached: maxHalfOpen is ${maxHalfOpen}`);
+  for (const key of ['cookieThreshold', 'puzzleThreshold'] as const) {
+    const given = thresholds[key];
+    if (given === undefined || given <= maxHalfOpen) continue;
+    throw error([key], `${given} is never reached: maxHalfOpen is ${maxHalfOpen}`);
+  }
+  const {
+    cookieThreshold = Math.min(100, Math.floor(maxHalfOpen / 8)),
+    puzzleThreshold = Math.max(cookieThreshold, Math.floor(maxHalfOpen / 2)),
+  } = thresholds;
+  if (puzzleThreshold < cookieThreshold) {
+    throw error(
+      ['puzzleThreshold'],
+      `${puzzleThreshold} is below the cookieThreshold of ${cookieThreshold}: puzzles come with cookies`,
+    );
   }
   return {
     maxHalfOpen,
     maxHalfOpenPer: sourceLimits(maxHalfOpen, maxHalfOpenPer),
-    cookieThreshold: cookieThreshold ?? Math.min(100, Math.floor(maxHalfOpen / 8)),
+    cookieThreshold,
+    puzzles: { threshold: puzzleThreshold, difficulty: puzzleDifficulty },
   };
 }
 

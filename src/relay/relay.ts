@@ -186,6 +186,7 @@ export class Relay {
       cookieThreshold: config.cookieThreshold,
       maxHalfOpen: config.maxHalfOpen,
       maxHalfOpenPer: config.maxHalfOpenPer,
+      puzzles: config.puzzles,
       onChild: (connection) => this.#accept(connection),
       onClosed: (connection) => {
         this.#clients.get(connection)?.();

@@ -5,9 +5,10 @@ import type { CryptoProvider } from '../../src/crypto/provider.ts';
 import { Endpoint, type EndpointOptions, type Listener } from '../../src/endpoint/endpoint.ts';
 import { sourceLimits } from '../../src/endpoint/half-open.ts';
 import { NotifyType } from '../../src/ike/constants.ts';
-import { decodePlain, encodePlain } from '../../src/ike/message.ts';
-import { notify, PayloadType } from '../../src/ike/payload/index.ts';
+import { decodePlain, encodePlain, peekHeader } from '../../src/ike/message.ts';
+import { notify, type Payload, PayloadType } from '../../src/ike/payload/index.ts';
 import { findNotify } from '../../src/ike/payloads.ts';
+import { PuzzleSolver } from '../../src/ike/puzzle.ts';
 import type { Attachment, Link, LinkHandlers, Origin } from '../../src/link/link.ts';
 import type { BackendFactory } from '../../src/link/sa-store.ts';
 import { anonymousProfile, initiatorConfig, responderConfig, signature } from '../support/ike-configs.ts';
@@ -72,11 +73,45 @@ class BareLink implements Link {
   }
 }
 
-/** The request again, with a cookie (RFC 7296 2.6). */
-function withCookie(request: Uint8Array, cookie: Uint8Array): Uint8Array {
+/** The request again, with a cookie (RFC 7296 2.6), a solution, and as many vendor IDs as are wanted. */
+function withCookie(
+  request: Uint8Array,
+  cookie: Uint8Array,
+  solution?: Uint8Array,
+  vendorIds = 0,
+): Uint8Array {
   const decoded = decodePlain(request);
   if (decoded.kind !== 'ok') throw new Error(decoded.kind);
-  return encodePlain(decoded.header, [notify(NotifyType.COOKIE, cookie), ...decoded.payloads]);
+  return encodePlain(decoded.header, [
+    notify(NotifyType.COOKIE, cookie),
+    ...(solution === undefined ? [] : [{ kind: 'PS', data: solution } as const]),
+    ...decoded.payloads,
+    ...Array.from(
+      { length: vendorIds % 20 },
+      () => ({ kind: 'VENDOR_ID', data: new Uint8Array(4) }) as const,
+    ),
+  ]);
+}
+
+function solve(cookie: Uint8Array): Uint8Array {
+  const solver = new PuzzleSolver(crypto, { prf: 5, difficulty: 8 }, cookie);
+  return solver.work(1_000_000)!;
+}
+
+function payloadsOf(message: Uint8Array): readonly Payload[] {
+  const decoded = decodePlain(message);
+  if (decoded.kind !== 'ok') throw new Error(decoded.kind);
+  return decoded.payloads;
+}
+
+/** An IKE_AUTH request whose ICV is wrong. */
+function garbageAuth(response: Uint8Array): Uint8Array {
+  const { spiI, spiR } = peekHeader(response)!;
+  const header = encodePlain(
+    { spiI, spiR, exchangeType: 35, messageId: 1, flags: { initiator: true, response: false } },
+    [{ kind: 'UNKNOWN', type: PayloadType.SK, critical: false, data: new Uint8Array(100) }],
+  );
+  return header;
 }
 
 async function bare(more: Partial<Listener> = {}, options: Partial<EndpointOptions> = {}) {
@@ -173,6 +208,45 @@ describe('half-open IKE SAs', () => {
     expect(endpoint.size).toBe(0);
     for (const request of requests.slice(2)) link.handlers.ike(request, link.origin('203.0.113.1'));
     expect(endpoint.size).toBe(1);
+  });
+});
+
+describe('puzzles', () => {
+  const puzzles = { threshold: 0, difficulty: 8 };
+
+  it('are worth one IKE SA each', async () => {
+    const { link, endpoint } = await bare({ cookieThreshold: 0, puzzles });
+    const [request] = await initRequests(1);
+    const from = link.origin('203.0.113.1');
+    link.handlers.ike(request, from);
+    const cookie = link.cookie()!;
+    const solved = withCookie(request, cookie, solve(cookie));
+    link.handlers.ike(solved, from);
+    expect(endpoint.halfOpen).toBe(1);
+    // Other octets, with the same cookie and solution.
+    for (let i = 0; i < 40; i++) link.handlers.ike(withCookie(request, cookie, solve(cookie), i), from);
+    expect(endpoint.halfOpen).toBeLessThanOrEqual(1);
+  });
+
+  it('are demanded in IKE_AUTH too when many IKE_AUTH requests were forged', async () => {
+    const { link, clock, endpoint } = await bare({ cookieThreshold: 0, maxHalfOpen: 1_000, puzzles });
+    const requests = await initRequests(13);
+    const answer = (request: Uint8Array, address: string) => {
+      link.handlers.ike(request, link.origin(address));
+      const cookie = link.cookie()!;
+      link.handlers.ike(withCookie(request, cookie, solve(cookie)), link.origin(address));
+      return link.sent.at(-1)!.message;
+    };
+    for (const [i, request] of requests.slice(0, 12).entries()) {
+      const response = answer(request, `203.0.${i}.113`);
+      expect(payloadsOf(response).some(({ kind }) => kind === 'SA')).toBe(true);
+      expect(findNotify(payloadsOf(response), NotifyType.PUZZLE)).toBeUndefined();
+      link.handlers.ike(garbageAuth(response), link.origin(`203.0.${i}.113`));
+    }
+    await clock.advance(60_000);
+    expect(endpoint.halfOpen).toBe(0);
+    const response = payloadsOf(answer(requests[12], '203.0.113.99'));
+    expect(findNotify(response, NotifyType.PUZZLE)!.data).toEqual(Uint8Array.of(0, 5, 8));
   });
 });
 

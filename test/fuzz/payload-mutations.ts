@@ -111,6 +111,7 @@ function changedPayload(random: Random, payload: Payload, material: Material): P
         ? { ...payload, method: random.pick(KE_METHODS) }
         : { ...payload, data: octets(random, payload.data.length) };
     case 'NONCE':
+    case 'PS':
       return { ...payload, data: octets(random, payload.data.length) };
     case 'IDi':
     case 'IDr': {

@@ -74,6 +74,7 @@ describe('relay.yaml', () => {
       maxHalfOpen: 1000,
       maxHalfOpenPer: { address: 62, network: 250, peer: 250, client: 31 },
       cookieThreshold: 100,
+      puzzles: { threshold: 500, difficulty: 12 },
     });
     expect(config.exit).toBeUndefined();
     expect(config.mtu).toBeUndefined();
@@ -84,6 +85,7 @@ describe('relay.yaml', () => {
       maxHalfOpen: 64,
       maxHalfOpenPer: { address: 4, network: 16, peer: 20, client: 5 },
       cookieThreshold: 8,
+      puzzles: { threshold: 32, difficulty: 12 },
     });
   });
 
@@ -134,6 +136,16 @@ pool: { ip4: 10.1.0.0/16 }
       'cookies that would never be asked for',
       `${minimal}cookieThreshold: 2000\n`,
       /line 5: cookieThreshold: 2000 is never reached: maxHalfOpen is 1000/,
+    ],
+    [
+      'puzzles before cookies',
+      `${minimal}cookieThreshold: 50\npuzzleThreshold: 20\n`,
+      /line 6: puzzleThreshold: 20 is below the cookieThreshold of 50: puzzles come with cookies/,
+    ],
+    [
+      'a puzzle that RFC 8019 excludes',
+      `${minimal}puzzleDifficulty: 4\n`,
+      /line 5: puzzleDifficulty: must be 0, which leaves it to the initiator, or 8 to 28 bits; write for example/,
     ],
     [
       'an unknown key',

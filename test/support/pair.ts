@@ -5,7 +5,7 @@ import { NotifyType, nameOf } from '../../src/ike/constants.ts';
 import { IkeLineage } from '../../src/ike/lineage.ts';
 import type { IkeEvent } from '../../src/ike/output.ts';
 import type { Payload } from '../../src/ike/payload/index.ts';
-import { ResponderGate } from '../../src/ike/responder-gate.ts';
+import { type PuzzlePolicy, ResponderGate } from '../../src/ike/responder-gate.ts';
 import type { Millis } from '../../src/link/clock.ts';
 import type { Origin } from '../../src/link/link.ts';
 import { hex } from '../../src/wire/bytes.ts';
@@ -76,6 +76,7 @@ export interface PairOptions {
   readonly responder: ResponderConfig;
   readonly network?: Network;
   readonly cookieThreshold?: number;
+  readonly puzzles?: PuzzlePolicy;
   /** What the initiator's messages look like to the responder: the work of a NAT. */
   readonly translate?: (origin: Origin) => Origin;
   readonly to?: Origin;
@@ -104,7 +105,11 @@ export class Pair {
     this.#options = options;
     this.network = options.network ?? PERFECT;
     const { crypto } = options.responder;
-    this.#gate = new ResponderGate({ crypto, cookieThreshold: options.cookieThreshold ?? 100 });
+    this.#gate = new ResponderGate({
+      crypto,
+      cookieThreshold: options.cookieThreshold ?? 100,
+      ...(options.puzzles && { puzzles: options.puzzles }),
+    });
     const ike = IkeLineage.initiate(options.initiator, options.to ?? TO_RESPONDER, 0);
     this.initiator = new End(ike, new FakeStore(0x1000));
     this.#after(0, () => this.#drain(this.initiator));

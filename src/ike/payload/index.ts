@@ -10,6 +10,7 @@ import { decodeKe, encodeKe } from './key-exchange.ts';
 import { decodeNonce, encodeNonce } from './nonce.ts';
 import { decodeNotify, encodeNotify } from './notify.ts';
 import { type Payload, PayloadType } from './payload.ts';
+import { decodePuzzleSolution, encodePuzzleSolution } from './puzzle-solution.ts';
 import { decodeSa, encodeSa } from './sa.ts';
 import { decodeTs, encodeTs } from './traffic-selectors.ts';
 import { decodeVendorId, encodeVendorId } from './vendor-id.ts';
@@ -106,6 +107,9 @@ function encodeBody(payload: Payload, out: Writer): void {
     case 'CP':
       encodeConfig(payload, out);
       break;
+    case 'PS':
+      encodePuzzleSolution(payload, out);
+      break;
     case 'UNKNOWN':
       out.bytes(payload.data);
   }
@@ -141,6 +145,8 @@ function decodeBody(type: number, { body, critical }: GenericHeader): Payload {
       return decodeTs('TSr', body);
     case PayloadType.CP:
       return decodeConfig(body);
+    case PayloadType.PS:
+      return decodePuzzleSolution(body);
     case PayloadType.SK:
     case PayloadType.SKF:
       throw new WireError('an encrypted payload where none may be');

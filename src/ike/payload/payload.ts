@@ -1,7 +1,7 @@
 import type { ConfigAttribute } from '../../cp/attributes.ts';
 import type { TrafficSelector } from '../../wire/traffic-selector.ts';
 
-/** Payload types (RFC 7296 3.2, RFC 7383). */
+/** Payload types (RFC 7296 3.2, RFC 7383, RFC 8019). */
 export const PayloadType = {
   NONE: 0,
   SA: 33,
@@ -21,6 +21,7 @@ export const PayloadType = {
   CP: 47,
   EAP: 48,
   SKF: 53,
+  PS: 54,
 } as const;
 
 /** Protocol identifiers of proposals, notifies and deletes (RFC 7296 3.3.1). */
@@ -104,6 +105,10 @@ export interface ConfigPayload {
   readonly type: number;
   readonly attributes: readonly ConfigAttribute[];
 }
+export interface PuzzleSolutionPayload {
+  readonly kind: 'PS';
+  readonly data: Uint8Array;
+}
 /** A payload whose type this project does not interpret. */
 export interface UnknownPayload {
   readonly kind: 'UNKNOWN';
@@ -128,4 +133,5 @@ export type Payload =
   | TsPayload<'TSi'>
   | TsPayload<'TSr'>
   | ConfigPayload
+  | PuzzleSolutionPayload
   | UnknownPayload;

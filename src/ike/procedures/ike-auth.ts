@@ -27,7 +27,7 @@ import {
 import { findNotify, findPayload, payloadOf } from '../payloads.ts';
 import { espPath } from '../peer-address.ts';
 import { choosePpk, settlePpk, withPpk } from '../ppk.ts';
-import { exchange, farewell, type Message, type Procedure } from '../procedure.ts';
+import { exchange, farewell, type Message, type Procedure, solve } from '../procedure.ts';
 import { checkAuthRules } from '../rules.ts';
 import { authInputs, establish, type Negotiated, type Role, type SaContext } from '../sa-context.ts';
 import type { Answer } from './answer.ts';
@@ -82,10 +82,12 @@ export function* initiateIkeAuth(sa: SaContext, config: InitiatorConfig): Proced
 }
 
 function* authenticate(sa: SaContext, config: InitiatorConfig, wanted?: Wanted): Procedure<void> {
+  const solution = sa.puzzle && ((yield* solve(sa.puzzle)) as Uint8Array);
   const plain = sa.negotiated!;
   const ppk = plain.usesPpk ? config.ppk : undefined;
   if (ppk !== undefined) sa.negotiated = withPpk(sa, ppk);
-  const { payloads } = yield* exchange(ExchangeType.IKE_AUTH, encodeRequest(sa, config, plain, wanted));
+  const request = encodeRequest(sa, config, plain, wanted);
+  const { payloads } = yield* exchange(ExchangeType.IKE_AUTH, request, solution);
   const error = payloads.find((payload) => payload.kind === 'NOTIFY' && isErrorNotify(payload));
   const refusal = error && (error as NotifyPayload).type;
   const idR = findPayload(payloads, 'IDr');

@@ -1,6 +1,6 @@
 import type { KeyExchange } from '../../crypto/provider.ts';
-import { zero } from '../../crypto/transforms.ts';
-import { equalBytes } from '../../wire/bytes.ts';
+import { KeyExchangeMethod, zero } from '../../crypto/transforms.ts';
+import { concat, equalBytes } from '../../wire/bytes.ts';
 import { type Announcement, announcementNotify, decodeAnnouncements } from '../announced-methods.ts';
 import { certReqPayload } from '../certificate-auth.ts';
 import type { InitiatorConfig, ResponderConfig } from '../config.ts';
@@ -10,22 +10,34 @@ import {
   checkedAgreement,
   checkedNonce,
   decodeMethod,
+  deferredHalf,
   encodeMethod,
   NONCE_LENGTH,
   offeredMethods,
+  wholeHalf,
 } from '../key-agreement.ts';
 import { deriveIkeKeys, initialSkeyseed } from '../key-schedule.ts';
 import { encodePlain } from '../message.ts';
 import { detectNat, natDetectionNotifies, traversalOrigin } from '../nat-detection.ts';
 import { isErrorNotify, type NotifyPayload, notify, type Payload, ProtocolId } from '../payload/index.ts';
-import { findNotify, payloadOf } from '../payloads.ts';
+import { findNotify, findPayload, payloadOf } from '../payloads.ts';
 import { checkPpk, usePpkNotify, wantsPpk } from '../ppk.ts';
 import { awaitResponse, initialExchange, type Message, type Procedure } from '../procedure.ts';
-import { additionalMethods, chooseProposal, encodeProposals, ikeSuite, verifyAnswer } from '../proposal.ts';
+import {
+  additionalMethods,
+  chooseProposal,
+  encodeProposals,
+  type IkeSuite,
+  ikeSuite,
+  verifyAnswer,
+} from '../proposal.ts';
 import { Protection } from '../protection.ts';
+import { encodePuzzle, type Puzzle, PuzzleSolver, puzzlePrf } from '../puzzle.ts';
+import { PuzzleLock } from '../puzzle-lock.ts';
 import { checkRules } from '../rules.ts';
 import { headerFields, type Negotiated, type SaContext } from '../sa-context.ts';
 import { decodeHashAlgorithms, hashAlgorithmsNotify } from '../signature-auth.ts';
+import { solverOf, workAt } from './solve-puzzle.ts';
 
 // RFC 7296 1.2:
 //   HDR, [N(COOKIE),] SAi1, KEi, Ni  -->
@@ -33,6 +45,11 @@ import { decodeHashAlgorithms, hashAlgorithmsNotify } from '../signature-auth.ts
 
 /** How often we follow a COOKIE, and an INVALID_KE_PAYLOAD: anybody on the way can send them (RFC 7296 2.6). */
 const MAX_RETRIES = 2;
+const KEMS: readonly number[] = [
+  KeyExchangeMethod.ML_KEM_512,
+  KeyExchangeMethod.ML_KEM_768,
+  KeyExchangeMethod.ML_KEM_1024,
+];
 const SPI_UNKNOWN = new Uint8Array(8);
 const NO_SPI = new Uint8Array(0);
 /** RFC 6023 4: of the IKE SA. */
@@ -48,6 +65,11 @@ interface Attempt {
   cookie: Uint8Array | undefined;
   cookies: number;
   groups: number;
+  /** Of the puzzle that came with the cookie. */
+  solution: Uint8Array | undefined;
+  puzzles: number;
+  /** The puzzle that came with the cookie is too hard. */
+  tooHard: LocalError | undefined;
 }
 
 /** The initiator's part. Sets `sa.negotiated`, and moves the IKE SA to port 4500 if there is a NAT. */
@@ -59,12 +81,24 @@ export function* initiateIkeSaInit(sa: SaContext, config: InitiatorConfig): Proc
     cookie: undefined,
     cookies: 0,
     groups: 0,
+    solution: undefined,
+    puzzles: 0,
+    tooHard: undefined,
   };
   try {
     let request = encodeRequest(sa, config, attempt);
     let response = yield* initialExchange(request);
     for (;;) {
-      const verdict = judge(sa, config, attempt, request, response);
+      let verdict = judge(sa, config, attempt, request, response);
+      if (verdict instanceof PuzzleSolver) {
+        const heard = yield* workAt(verdict);
+        if (!(heard instanceof Uint8Array)) {
+          response = heard;
+          continue;
+        }
+        attempt.solution = heard;
+        verdict = 'again';
+      }
       switch (verdict) {
         case 'accepted':
           return;
@@ -90,6 +124,7 @@ function encodeRequest(sa: SaContext, config: InitiatorConfig, attempt: Attempt)
   const { method, publicValue } = attempt.keyExchange;
   return encodePlain(headerFields(sa, spis, ExchangeType.IKE_SA_INIT, 0, false), [
     ...(attempt.cookie === undefined ? [] : [notify(NotifyType.COOKIE, attempt.cookie)]),
+    ...(attempt.solution === undefined ? [] : [{ kind: 'PS', data: attempt.solution } as const]),
     { kind: 'SA', proposals: encodeProposals(config.ikeProposals, ProtocolId.IKE, NO_SPI) },
     { kind: 'KE', method, data: publicValue },
     { kind: 'NONCE', data: attempt.nonce },
@@ -111,10 +146,15 @@ function judge(
   attempt: Attempt,
   request: Uint8Array,
   response: Message,
-): 'accepted' | 'again' | 'stale' | IkeError {
+): 'accepted' | 'again' | 'stale' | PuzzleSolver | IkeError {
   try {
-    checkRules(ExchangeType.IKE_SA_INIT, true, response.payloads);
+    const puzzle = findNotify(response.payloads, NotifyType.PUZZLE);
     const cookie = findNotify(response.payloads, NotifyType.COOKIE);
+    // RFC 8019 7.1.2: a puzzle without a cookie, and without an IKE SA, is malformed.
+    if (puzzle !== undefined && cookie === undefined && !findPayload(response.payloads, 'SA')) return 'stale';
+    checkRules(ExchangeType.IKE_SA_INIT, true, response.payloads);
+    if (cookie !== undefined && puzzle !== undefined)
+      return takePuzzle(sa, config, attempt, cookie.data, puzzle.data);
     if (cookie !== undefined) return takeCookie(attempt, cookie.data);
     const group = findNotify(response.payloads, NotifyType.INVALID_KE_PAYLOAD);
     if (group !== undefined) return takeGroup(sa, config, attempt, group.data);
@@ -133,13 +173,39 @@ function refused(type: number): RefusedError {
   return new RefusedError(type, 'IKE_SA_INIT');
 }
 
+/** RFC 7296 2.6. */
+function isCookie({ length }: Uint8Array): boolean {
+  return length >= 1 && length <= 64;
+}
+
 /** RFC 7296 2.6: the cookie goes first, everything else stays as it was. */
 function takeCookie(attempt: Attempt, cookie: Uint8Array): 'again' | 'stale' | IkeError {
   if (attempt.cookie !== undefined && equalBytes(attempt.cookie, cookie)) return 'stale';
-  if (cookie.length < 1 || cookie.length > 64 || attempt.cookies++ >= MAX_RETRIES) {
+  if (!isCookie(cookie) || attempt.cookies++ >= MAX_RETRIES) {
     return refused(NotifyType.COOKIE);
   }
   attempt.cookie = cookie;
+  attempt.solution = undefined;
+  return 'again';
+}
+
+/** RFC 8019 7.1.2: the cookie with the solution, or alone, which may be served if that is harder than we are willing to solve. */
+function takePuzzle(
+  sa: SaContext,
+  config: InitiatorConfig,
+  attempt: Attempt,
+  cookie: Uint8Array,
+  data: Uint8Array,
+): 'again' | 'stale' | PuzzleSolver | IkeError {
+  if (attempt.cookie !== undefined && equalBytes(attempt.cookie, cookie)) return attempt.tooHard ?? 'stale';
+  if (!isCookie(cookie) || attempt.puzzles++ >= MAX_RETRIES) {
+    return attempt.tooHard ?? refused(NotifyType.PUZZLE);
+  }
+  attempt.cookie = cookie;
+  attempt.solution = undefined;
+  const solver = solverOf(sa, config, data, cookie);
+  if (solver instanceof PuzzleSolver) return solver;
+  attempt.tooHard = solver;
   return 'again';
 }
 
@@ -182,6 +248,12 @@ function accept(
   if (header.spiR.every((octet) => octet === 0)) throw syntax('the peer accepted without an SPI');
   const nonceR = checkedNonce(payloads, suite.prf);
   const spis = { spiI: header.spiI, spiR: header.spiR };
+  const puzzle = findNotify(payloads, NotifyType.PUZZLE);
+  if (puzzle !== undefined) {
+    const solver = solverOf(sa, config, puzzle.data, concat(nonceR, header.spiR));
+    if (!(solver instanceof PuzzleSolver)) throw solver;
+    sa.puzzle = solver;
+  }
   sa.negotiated = negotiate(
     sa,
     checkedAgreement(() => keyExchange.agree(ke.data)),
@@ -245,14 +317,13 @@ export function answerIkeSaInit(sa: SaContext, config: ResponderConfig, request:
   const fragmentation = offersFragmentation(payloads);
   const usesPpk = config.usesPpk === true && wantsPpk(payloads);
   sa.lineage.nat = detectNat(sa.crypto, { spiI: header.spiI, spiR: SPI_UNKNOWN }, payloads, sa.origin);
-  // A value that fails its tests ends it; nobody has proved anything, so there is no answer.
-  const { publicValue, sharedSecret } = checkedAgreement(() =>
-    sa.crypto.answerKeyExchange(suite.keyExchange, ke.data),
-  );
+  const puzzle = authPuzzle(config, suite, payloads);
+  const half = puzzle === undefined ? wholeHalf(sa.crypto, ke) : deferredHalf(sa.crypto, ke);
   const response = encodePlain(headerFields(sa, spis, ExchangeType.IKE_SA_INIT, 0, true), [
     { kind: 'SA', proposals: [{ ...chosen, protocol: ProtocolId.IKE, spi: NO_SPI }] },
-    { kind: 'KE', method: suite.keyExchange, data: publicValue },
+    { kind: 'KE', method: suite.keyExchange, data: half.publicValue },
     { kind: 'NONCE', data: nonceR },
+    ...(puzzle === undefined ? [] : [notify(NotifyType.PUZZLE, encodePuzzle(puzzle))]),
     ...(hashes === undefined ? [] : [hashAlgorithmsNotify()]),
     ...(sa.lineage.nat === undefined ? [] : natDetectionNotifies(sa.crypto, spis, sa.origin)),
     ...(fragmentation ? [notify(NotifyType.IKEV2_FRAGMENTATION_SUPPORTED)] : []),
@@ -260,7 +331,7 @@ export function answerIkeSaInit(sa: SaContext, config: ResponderConfig, request:
     ...usePpkNotify(usesPpk),
     ...intermediateNotify(suite.additional),
   ]);
-  sa.negotiated = negotiate(sa, sharedSecret, {
+  const agreed = {
     ...spis,
     nonceI,
     nonceR,
@@ -272,8 +343,28 @@ export function answerIkeSaInit(sa: SaContext, config: ResponderConfig, request:
     fragmentation,
     pendingMethods: suite.additional,
     usesPpk,
-  });
+  };
+  const compute = () => {
+    sa.negotiated = negotiate(sa, half.sharedSecret(), agreed);
+    sa.lock = undefined;
+  };
+  if (puzzle === undefined) compute();
+  else sa.lock = new PuzzleLock(sa.crypto, puzzle, concat(nonceR, sa.localSpi), { ...half, compute });
   return { response };
+}
+
+/** The puzzle for IKE_AUTH. A KEM's ciphertext is in the response already: nothing would be left to be computed. */
+function authPuzzle(
+  config: ResponderConfig,
+  suite: IkeSuite,
+  payloads: readonly Payload[],
+): Puzzle | undefined {
+  const { authPuzzleDifficulty: difficulty } = config;
+  const prf = puzzlePrf(payloads);
+  if (difficulty === undefined || prf === undefined) return undefined;
+  // IKE_INTERMEDIATE would need the keys before IKE_AUTH comes.
+  if (KEMS.includes(suite.keyExchange) || suite.additional.length > 0) return undefined;
+  return { prf, difficulty };
 }
 
 /** What the responder says of how initiators are to prove themselves; nothing unless it is told to. */

@@ -5,7 +5,7 @@ import {
   PayloadType,
   type ProposalPayload,
 } from '../../../src/ike/payload/index.ts';
-import { compareBytes } from '../../../src/wire/bytes.ts';
+import { compareBytes, concat } from '../../../src/wire/bytes.ts';
 import type { TrafficSelector } from '../../../src/wire/traffic-selector.ts';
 
 const u8 = fc.integer({ min: 0, max: 255 });
@@ -80,6 +80,9 @@ export const payload: fc.Arbitrary<Payload> = fc.oneof(
     }),
   ),
   fc.record({ kind: fc.constant('VENDOR_ID' as const), data: bytes(0, 40) }),
+  fc
+    .record({ kind: fc.constant('PS' as const), data: bytes(1, 16) })
+    .map(({ kind, data }) => ({ kind, data: concat(data, data, data, data) })),
   fc.record({
     kind: fc.constantFrom('TSi' as const, 'TSr' as const),
     selectors: fc.array(selector, { minLength: 1, maxLength: 6 }),

@@ -6,6 +6,7 @@ import { decodePlain, encodePlain, peekHeader } from '../../../src/ike/message.t
 import { notify, type Payload } from '../../../src/ike/payload/index.ts';
 import { findNotify } from '../../../src/ike/payloads.ts';
 import { defaultIkeProposals, encodeProposals } from '../../../src/ike/proposal.ts';
+import { decodePuzzle, type Puzzle, PuzzleSolver } from '../../../src/ike/puzzle.ts';
 import { type Admission, ResponderGate } from '../../../src/ike/responder-gate.ts';
 import { mirror, TO_RESPONDER } from '../../support/ike-configs.ts';
 import { seededRandom, seededUniform } from '../../support/seeded-random.ts';
@@ -14,6 +15,7 @@ const crypto = nodeProvider(seededRandom(3));
 const FROM = mirror(TO_RESPONDER);
 const SPI = Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8);
 const NONE = new Uint8Array(8);
+const NO_SPI = new Uint8Array(0);
 const NONCE = crypto.random(32);
 
 const init = (...before: Payload[]): Payload[] => [
@@ -168,24 +170,141 @@ describe('the gate', () => {
   });
 });
 
+describe('a gate that demands puzzles (RFC 8019 7.1)', () => {
+  const make = (difficulty = 8) =>
+    new ResponderGate({
+      crypto,
+      cookieThreshold: 10,
+      puzzles: { threshold: 50, maximum: 100, difficulty },
+    });
+  const demanded = (admission: Admission) => {
+    if (admission.kind !== 'demand-cookie') throw new Error(admission.kind);
+    const decoded = decodePlain(admission.message);
+    if (decoded.kind !== 'ok') throw new Error(decoded.kind);
+    const puzzle = findNotify(decoded.payloads, NotifyType.PUZZLE);
+    return {
+      cookie: findNotify(decoded.payloads, NotifyType.COOKIE)!.data,
+      puzzle: puzzle && decodePuzzle(puzzle.data),
+    };
+  };
+  const solution = (puzzle: Puzzle, octets: Uint8Array): Payload => {
+    const solver = new PuzzleSolver(crypto, puzzle, octets);
+    for (;;) {
+      const data = solver.work(1000);
+      if (data !== undefined) return { kind: 'PS', data };
+    }
+  };
+  const returned = (cookie: Uint8Array, ...more: Payload[]) =>
+    message(init(notify(NotifyType.COOKIE, cookie), ...more));
+
+  it('makes them harder the more IKE SAs are half-open, and the more of its part a source has', () => {
+    const bits = (halfOpen: number, share = 0) =>
+      demanded(make().admit(message(init()), FROM, busy(halfOpen, share), 0)).puzzle?.difficulty;
+    expect([49, 50, 62, 63, 75, 99, 100, 200].map((n) => bits(n))).toEqual([
+      undefined,
+      8,
+      8,
+      9,
+      10,
+      11,
+      12,
+      12,
+    ]);
+    expect([0.6, 0.75, 0.76, 0.9, 1].map((share) => bits(0, share))).toEqual([
+      undefined,
+      undefined,
+      8,
+      10,
+      12,
+    ]);
+  });
+
+  it('accepts a solution once, however much load there is by then', () => {
+    const gate = make();
+    const { cookie, puzzle } = demanded(gate.admit(message(init()), FROM, busy(60), 0));
+    const request = returned(cookie, solution(puzzle!, cookie));
+    const first = gate.admit(request, FROM, busy(100), 1000);
+    expect(first).toEqual({ kind: 'accept', solved: cookie });
+    gate.reward(cookie, 1000);
+    expect(demanded(gate.admit(request, FROM, busy(100), 2000)).puzzle).toBeDefined();
+    expect(demanded(gate.admit(request, FROM, busy(100), 61_000)).puzzle).toBeDefined();
+  });
+
+  it('demands another when the solution is of another cookie, too easy, or left out', () => {
+    const gate = make();
+    const { cookie, puzzle } = demanded(gate.admit(message(init()), FROM, busy(100), 0));
+    const other = solution(puzzle!, cookie.with(9, 0));
+    const easy = solution({ ...puzzle!, difficulty: 8 }, cookie);
+    for (const request of [returned(cookie, other), returned(cookie, easy), returned(cookie)])
+      expect(demanded(gate.admit(request, FROM, busy(100), 0)).puzzle).toEqual(puzzle);
+  });
+
+  it('does not believe a cookie whose puzzle was made easier', () => {
+    const gate = make();
+    const { cookie, puzzle } = demanded(gate.admit(message(init()), FROM, busy(100), 0));
+    const forged = cookie.with(3, 8);
+    const request = returned(forged, solution({ ...puzzle!, difficulty: 8 }, forged));
+    expect(gate.admit(request, FROM, busy(100), 0).kind).toBe('demand-cookie');
+  });
+
+  it('accepts, of those who only return the cookie, one in four at the threshold and nobody at the maximum', () => {
+    const gate = make();
+    const { cookie } = demanded(gate.admit(message(init()), FROM, busy(50), 0));
+    const served = (halfOpen: number) =>
+      Array.from({ length: 400 }, () => gate.admit(returned(cookie), FROM, busy(halfOpen), 0)).filter(
+        ({ kind }) => kind === 'accept',
+      ).length;
+    expect(served(50)).toBeGreaterThan(60);
+    expect(served(50)).toBeLessThan(140);
+    expect(served(100)).toBe(0);
+  });
+
+  it('has those who may choose solve what the load asks for', () => {
+    const gate = make(0);
+    const { cookie, puzzle } = demanded(gate.admit(message(init()), FROM, busy(60), 0));
+    expect(puzzle?.difficulty).toBe(0);
+    const enough = returned(cookie, solution({ prf: 5, difficulty: 12 }, cookie));
+    expect(gate.admit(enough, FROM, busy(100), 0).kind).toBe('accept');
+    const few = solution({ prf: 5, difficulty: 8 }, cookie);
+    expect(gate.admit(returned(cookie, few), FROM, busy(100), 0).kind).toBe('demand-cookie');
+  });
+
+  it('never demands one without a cookie, and none of an initiator with no PRF for it', () => {
+    const own = message(init()).slice();
+    expect(demanded(make().admit(own, FROM, busy(20), 0)).puzzle).toBeUndefined();
+    const unknown = init().map(
+      (payload): Payload =>
+        payload.kind === 'SA'
+          ? {
+              kind: 'SA',
+              proposals: [{ number: 1, protocol: 1, spi: NO_SPI, transforms: [{ type: 2, id: 2 }] }],
+            }
+          : payload,
+    );
+    expect(demanded(make().admit(message(unknown), FROM, busy(100), 0)).puzzle).toBeUndefined();
+  });
+});
+
 describe('cookies', () => {
   it('live for one to two lifetimes of their secret', () => {
     const jar = new CookieJar(crypto);
     const claim = { nonce: NONCE, spiI: SPI, origin: FROM };
-    const first = jar.make(claim, 0);
-    expect(jar.check(first, claim, 59_999)).toBe(true);
-    const second = jar.make(claim, 60_000);
+    const first = jar.make(claim, undefined, 0);
+    expect(jar.check(first, claim, 59_999)).toEqual({ puzzle: undefined });
+    const second = jar.make(claim, undefined, 60_000);
     expect(second).not.toEqual(first);
-    expect(jar.check(first, claim, 60_000)).toBe(true);
-    expect(jar.check(first, claim, 119_999)).toBe(true);
-    expect(jar.check(first, claim, 120_000)).toBe(false);
-    expect(jar.check(second, claim, 120_000)).toBe(true);
-    expect(jar.check(second, claim, 1_000_000)).toBe(false);
+    expect(jar.check(first, claim, 60_000)).toEqual({ puzzle: undefined });
+    expect(jar.check(first, claim, 119_999)).toEqual({ puzzle: undefined });
+    expect(jar.check(first, claim, 120_000)).toBeUndefined();
+    expect(jar.check(second, claim, 120_000)).toEqual({ puzzle: undefined });
+    expect(jar.check(second, claim, 1_000_000)).toBeUndefined();
   });
 
   it('are not known to another responder', () => {
     const claim = { nonce: NONCE, spiI: SPI, origin: FROM };
-    expect(new CookieJar(crypto).check(new CookieJar(crypto).make(claim, 0), claim, 0)).toBe(false);
+    expect(
+      new CookieJar(crypto).check(new CookieJar(crypto).make(claim, undefined, 0), claim, 0),
+    ).toBeUndefined();
   });
 
   it('are not looked at below the threshold', () => {
