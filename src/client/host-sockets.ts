@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { LinkError } from '../link/link.ts';
 import { loadNative } from '../native/load.ts';
 import { interfaceMtu, sourceAddress } from '../transport/host-address.ts';
-import { type Address, familyOf } from '../wire/address.ts';
+import { type Address, anyAddress, familyOf } from '../wire/address.ts';
 import type { ExtendOrder } from './protocol.ts';
 
 /** How ESP reaches the entry relay: as IP protocol 50, or in UDP (RFC 3948). */
@@ -15,6 +15,8 @@ export interface HostSockets {
   readonly ike: number;
   readonly encapsulated: number;
   readonly rawEsp?: number;
+  /** For asking the host's routes. */
+  readonly route: number;
   /** Why ESP goes in UDP although nobody asked for it. */
   readonly fallback?: string;
   /** Closes this process's copies. */
@@ -22,7 +24,7 @@ export interface HostSockets {
 }
 
 /**
- * Opens the sockets towards an entry relay, from the address that the host's routes choose, on ports of the kernel's
+ * Opens the sockets towards an entry relay, from whichever address the host's routes choose, on ports of the kernel's
  * choice (so that several clients, and an IKE daemon, share a host).
  * @param encapsulation - undefined: plain ESP if this process may, else in UDP
  * @throws LinkError; CommandError without iproute2
@@ -32,25 +34,29 @@ export async function openHostSockets(
   encapsulation: Encapsulation | undefined,
 ): Promise<HostSockets> {
   const address = await sourceAddress(entry);
+  const any = anyAddress(familyOf(address));
   const mtu = await interfaceMtu(address);
   const opened: { close(): void }[] = [];
   const close = () => {
     for (const socket of opened.splice(0)) socket.close();
   };
   try {
-    const raw = encapsulation === 'udp' ? undefined : openRawEsp(address);
+    const raw = encapsulation === 'udp' ? undefined : openRawEsp(any);
     if (raw !== undefined && 'fd' in raw) opened.push(raw);
     if (encapsulation === 'esp' && raw !== undefined && 'unavailable' in raw) {
       throw new LinkError(raw.unavailable);
     }
-    const ike = await openUdp(address);
+    const ike = await openUdp(any);
     opened.push(ike);
-    const encapsulated = await openUdp(address);
+    const encapsulated = await openUdp(any);
     opened.push(encapsulated);
+    const route = await openUdp(any);
+    opened.push(route);
     const rawEsp = raw !== undefined && 'fd' in raw ? raw.fd : undefined;
     return {
       host: {
         address,
+        entry,
         mtu,
         ikePort: ike.port,
         encapsulatedPort: encapsulated.port,
@@ -59,6 +65,7 @@ export async function openHostSockets(
       ike: ike.fd,
       encapsulated: encapsulated.fd,
       rawEsp,
+      route: route.fd,
       fallback: raw !== undefined && 'unavailable' in raw ? raw.unavailable : undefined,
       close,
     };

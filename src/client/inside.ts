@@ -85,12 +85,18 @@ async function build(
   const loaded = loadNative();
   const link = new HostLink({
     address: host.address,
+    towards: host.entry,
     mtu: host.mtu,
     native: 'native' in loaded ? loaded.native : undefined,
     ikePort: host.ikePort,
     encapsulatedPort: host.encapsulatedPort,
     encapsulatedOnly: !host.rawEsp,
-    sockets: { ike: Fd.ike, encapsulated: Fd.encapsulated, rawEsp: host.rawEsp ? Fd.rawEsp : undefined },
+    sockets: {
+      ike: Fd.ike,
+      encapsulated: Fd.encapsulated,
+      rawEsp: host.rawEsp ? Fd.rawEsp : undefined,
+      route: Fd.route,
+    },
   });
   const patience = new HopPatience(hopTimeout, close);
   let number = 0;

@@ -129,6 +129,8 @@ function spawnInside(sockets: HostSockets, ownUserNamespace: boolean, withoutFfi
   stdio[Fd.ike] = sockets.ike;
   stdio[Fd.encapsulated] = sockets.encapsulated;
   stdio[Fd.rawEsp] = sockets.rawEsp ?? 'ignore';
+  stdio[Fd.tun] = 'ignore';
+  stdio[Fd.route] = sockets.route;
   const args = [
     ...(ownUserNamespace ? ['--user', '--map-root-user'] : []),
     ...['--net', '--mount', '--pid', '--fork', '--kill-child', '--'],

@@ -23,9 +23,10 @@ const relay = z.object({
 
 const innerMtu = z.union([z.literal('max'), z.int()]);
 
-/** The host's side of the first hop: the client's address and MTU, and what its inherited sockets are bound to. */
+/** The host's side of the first hop: the client's address at first, the entry's, the MTU, and what its inherited sockets are bound to. */
 const host = z.object({
   address,
+  entry: address,
   mtu: z.int(),
   ikePort: z.int(),
   encapsulatedPort: z.int(),
@@ -110,7 +111,7 @@ export function parseEvent(message: unknown): ClientEvent {
 }
 
 /** The file descriptors that the process inside is born with. */
-export const Fd = { ipc: 3, ike: 4, encapsulated: 5, rawEsp: 6, tun: 7 } as const;
+export const Fd = { ipc: 3, ike: 4, encapsulated: 5, rawEsp: 6, tun: 7, route: 8 } as const;
 
 /** The TUN device, in a namespace where there is no other. */
 export const TUN_NAME = 'tun0';

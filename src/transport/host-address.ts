@@ -4,7 +4,7 @@ import { LinkError } from '../link/link.ts';
 import { type Address, familyOf } from '../wire/address.ts';
 
 /** Any port will do: connecting a UDP socket sends nothing. */
-const DISCARD_PORT = 9;
+export const DISCARD_PORT = 9;
 
 /** Our address towards `remote`, as the host's routes choose it; nothing is sent. @throws LinkError without a route */
 export function sourceAddress(remote: Address): Promise<Address> {

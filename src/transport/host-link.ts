@@ -2,8 +2,9 @@ import type { RemoteInfo } from 'node:dgram';
 import { type Attachment, type Link, LinkError, type LinkHandlers, type Origin } from '../link/link.ts';
 import { packetBytes, packetFrom } from '../link/packet.ts';
 import type { Native, RawEspSocket } from '../native/native.ts';
-import { type Address, familyOf } from '../wire/address.ts';
+import { type Address, anyAddress, familyOf } from '../wire/address.ts';
 import { concat } from '../wire/bytes.ts';
+import { watchRoute } from './route-watch.ts';
 import { openUdpSocket, type UdpSocket } from './udp-socket.ts';
 
 /** RFC 3948 2.2: four zero octets where ESP has its SPI. */
@@ -18,13 +19,17 @@ export interface InheritedSockets {
   readonly encapsulated: number;
   /** Not needed by a link that is `encapsulatedOnly`. */
   readonly rawEsp?: number;
+  /** For a link that is `towards` somebody. */
+  readonly route?: number;
 }
 
 export interface HostLinkOptions {
   /** Default 'host'. */
   readonly id?: string;
-  /** Our address: every packet comes from it. */
+  /** Our address: every packet comes from it, unless the link is `towards` somebody. */
   readonly address: Address;
+  /** Our address is the one that the host's routes choose towards this one, now and later: it may change. */
+  readonly towards?: Address;
   /** The largest IP packet that the network carries (`interfaceMtu`). */
   readonly mtu: number;
   /** For plain ESP; not needed by a link that is `encapsulatedOnly`. */
@@ -59,10 +64,13 @@ export class HostLink implements Link {
   readonly #options: HostLinkOptions;
   /** Bound ports, once attached. */
   readonly #ports: { ike: number; encapsulated: number };
+  #address: Address;
+  #onMoved: () => void = () => {};
   readonly #counters: HostLinkCounters = { sendFailures: 0, keepalives: 0, malformed: 0 };
 
   constructor(options: HostLinkOptions) {
     this.#options = options;
+    this.#address = options.address;
     this.id = options.id ?? 'host';
     this.mtu = options.mtu;
     this.encapsulatedOnly = options.encapsulatedOnly ?? false;
@@ -81,8 +89,16 @@ export class HostLink implements Link {
     );
   }
 
+  onMoved(handler: () => void): () => void {
+    this.#onMoved = handler;
+    return () => {
+      this.#onMoved = () => {};
+    };
+  }
+
   async attach(handlers: LinkHandlers): Promise<Attachment> {
-    const { address, sockets } = this.#options;
+    const { sockets, towards } = this.#options;
+    const address = this.#boundAddress;
     const opened: { close(): unknown }[] = [];
     const close = async () => {
       await Promise.all(opened.splice(0).map((socket) => socket.close()));
@@ -104,6 +120,10 @@ export class HostLink implements Link {
       this.#ports.encapsulated = encapsulated.port;
       const raw = this.encapsulatedOnly ? undefined : this.#openRawEsp();
       if (raw !== undefined) opened.push(raw);
+      if (towards !== undefined) {
+        const stop = watchRoute(towards, sockets?.route, (found) => this.#take(found));
+        opened.push({ close: stop });
+      }
       raw?.start((packets, source) => handlers.esp(packets, this.#received(source, 0, 0, false)));
       return {
         sendIke: (message, to) =>
@@ -125,8 +145,22 @@ export class HostLink implements Link {
     }
   }
 
+  /** Where sockets are bound: with an address that may change, the system chooses the source of each packet. */
+  get #boundAddress(): Address {
+    const { address, towards } = this.#options;
+    return towards === undefined ? address : anyAddress(familyOf(address));
+  }
+
+  /** The host's routes have us send from `address`. */
+  #take(address: Address): void {
+    if (address === this.#address) return;
+    this.#address = address;
+    this.#onMoved();
+  }
+
   #openRawEsp(): RawEspSocket {
-    const { address, native, sockets } = this.#options;
+    const { native, sockets } = this.#options;
+    const address = this.#boundAddress;
     if (native === undefined) {
       throw new LinkError(
         'plain ESP (IP protocol 50) needs the optional package koffi; without it use ESP in UDP only',
@@ -163,7 +197,7 @@ export class HostLink implements Link {
   }
 
   #received(address: Address, port: number, localPort: number, encapsulated: boolean): Origin {
-    return { linkId: this.id, address, port, localAddress: this.#options.address, localPort, encapsulated };
+    return { linkId: this.id, address, port, localAddress: this.#address, localPort, encapsulated };
   }
 
   #send(socket: UdpSocket, datagram: Uint8Array, to: Origin): void {

@@ -5,8 +5,8 @@ import { interfaceMtu, sourceAddress } from './host-address.ts';
 import { HostLink } from './host-link.ts';
 
 /**
- * The host's network towards `remote`, from the address and with the MTU of the interface that its routes choose, on UDP
- * ports of the kernel's choice. Without koffi or CAP_NET_RAW it is `encapsulatedOnly`: telescopes over it have to be built
+ * The host's network towards `remote`, from the address that its routes choose, also when that changes, and with the MTU of
+ * the interface that they choose now, on UDP ports of the kernel's choice. Without koffi or CAP_NET_RAW it is `encapsulatedOnly`: telescopes over it have to be built
  * with `encapsulated: true`.
  * @throws LinkError without a route; CommandError without iproute2
  */
@@ -16,6 +16,7 @@ export async function openHostLink(remote: Address): Promise<HostLink> {
   const native = 'native' in loaded && mayOpenRawEsp(loaded.native, address) ? loaded.native : undefined;
   return new HostLink({
     address,
+    towards: remote,
     mtu: await interfaceMtu(address),
     native,
     encapsulatedOnly: native === undefined,

@@ -29,6 +29,11 @@ export function familyOf(address: Address): Family {
   return address.includes(':') ? 6 : 4;
 }
 
+/** The unspecified address: any of a host's. */
+export function anyAddress(family: Family): Address {
+  return family === 4 ? '0.0.0.0' : '::';
+}
+
 /** 4 or 16 octets, network order. */
 export function addressBytes(address: Address): Uint8Array {
   return Uint8Array.from(ipaddr.parse(address).toByteArray());

@@ -27,7 +27,14 @@ describe('the protocol between launcher and inside', () => {
     const order = {
       type: 'extend',
       path: [{ ...relay, exit: true }],
-      host: { address: '192.0.2.9', mtu: 1500, ikePort: 1, encapsulatedPort: 2, rawEsp: true },
+      host: {
+        address: '192.0.2.9',
+        entry: '198.51.100.1',
+        mtu: 1500,
+        ikePort: 1,
+        encapsulatedPort: 2,
+        rawEsp: true,
+      },
       encapsulated: false,
       innerMtu: 'max',
       hopTimeout: 1000,
