@@ -169,15 +169,15 @@ describe('a rekey that changes the traffic selectors (rule 62)', () => {
   });
 
   it.each([
-    ['less', [narrower]],
-    ['more', [anySelector(4), anySelector(6)]],
-  ])('is undone if the answer has %s of them', (_what, selectors) => {
+    ['TSi', 'less', [narrower]],
+    ['TSi', 'more', [anySelector(4), anySelector(6)]],
+    ['TSr', 'less', [narrower]],
+    ['TSr', 'more', [anySelector(4), anySelector(6)]],
+  ] as const)('is undone if %s of the answer has %s of them', (kind, _what, selectors) => {
     const duel = new Duel();
     rekey(duel, 'a');
     duel.deliver('b');
-    const answer = change(duel, 'a', (payload) =>
-      payload.kind === 'TSr' ? { kind: 'TSr', selectors } : payload,
-    );
+    const answer = change(duel, 'a', (payload) => (payload.kind === kind ? { kind, selectors } : payload));
     duel.deliver('a', answer);
     expect(duel.a.installed).toEqual([1, 2]);
     expect(duel.deliver('b').spis).toEqual([3]);
@@ -230,23 +230,33 @@ describe('a REKEY_SA that names nothing', () => {
 });
 
 describe('a Child SA that the peer rekeys twice', () => {
-  it('before it deletes it is replaced once (bad input 16)', () => {
-    const duel = new Duel();
-    rekey(duel, 'a');
-    const first = duel.read(duel.pending('b')[0]).payloads;
-    duel.deliver('b');
-    duel.deliver('a');
-    // A's Delete becomes a second rekey of the same SA, with an SPI of its own.
-    const second = first.map((payload) =>
+  /** The same request with another SPI. */
+  const again = (payloads: readonly Payload[]) =>
+    payloads.map((payload) =>
       payload.kind === 'SA'
         ? { ...payload, proposals: payload.proposals.map((p) => ({ ...p, spi: encodeSpi(spi(99)) })) }
         : payload,
     );
-    duel.deliver('b', duel.rewrite(duel.take('b'), second, 36));
-    expect(duel.read(duel.take('a')).names).toEqual(['N(TEMPORARY_FAILURE)']);
-    expect(duel.b.installed).toEqual([1, 2, 4]);
-    expect(duel.b.reserved).toEqual([]);
-  });
+
+  it.each([false, true])(
+    'before it deletes it is replaced once (we rekey it too: %s) (bad input 16)',
+    (too) => {
+      const duel = new Duel();
+      rekey(duel, 'a');
+      if (too) rekey(duel, 'b');
+      const own = too ? [duel.take('a')] : [];
+      const first = duel.read(duel.pending('b')[0]).payloads;
+      duel.deliver('b');
+      const before = duel.b.installed;
+      duel.deliver('a');
+      // A's Delete becomes a second rekey of the same SA.
+      duel.deliver('b', duel.rewrite(duel.take('b'), again(first), 36));
+      expect(duel.read(duel.take('a')).names).toEqual(['N(TEMPORARY_FAILURE)']);
+      expect(duel.b.installed).toEqual(before);
+      expect(duel.b.reserved).toEqual(too ? [4] : []);
+      expect(own).toHaveLength(too ? 1 : 0);
+    },
+  );
 
   it('with an SPI that it uses already is refused (bad input 16)', () => {
     const duel = new Duel();

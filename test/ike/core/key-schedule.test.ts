@@ -105,7 +105,7 @@ describe('derived keys', () => {
   const nonces = hex(inputs.nonceI) + hex(inputs.nonceR);
 
   it.each(SUITES.flatMap((suite) => PRFS.map((prf) => ({ ...suite, ...prf }))))(
-    'are cut in the order of RFC 7296 2.14 and 2.17: $encryption/$keyLength, $hash (rule 24)',
+    'are cut in the order of RFC 7296 2.14 and 2.17: $encryption/$keyLength, $hash (rules 24, 25)',
     ({ encryption, keyLength, integrity, e, a, prf, hash, length }) => {
       const made: ProtectionKeys[] = [];
       const inner = nodeProvider(seededRandom(1));
@@ -153,6 +153,13 @@ describe('derived keys', () => {
       const { initiatorToResponder: i, responderToInitiator: r } = child;
       expect(hex(i.encryption) + hex(i.integrity) + hex(r.encryption) + hex(r.integrity)).toBe(
         expand(hash, keys.skD, fromHex(nonces), 2 * (a + e)),
+      );
+
+      const secret = fromHex('5ec2e7'.repeat(11));
+      const withKe = deriveChildKeys(provider, prf, suite, keys.skD, inputs, secret);
+      const [one, other] = [withKe.initiatorToResponder, withKe.responderToInitiator];
+      expect(hex(one.encryption) + hex(one.integrity) + hex(other.encryption) + hex(other.integrity)).toBe(
+        expand(hash, keys.skD, fromHex(hex(secret) + nonces), 2 * (a + e)),
       );
 
       keys.destroy();
