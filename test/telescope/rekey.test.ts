@@ -91,12 +91,12 @@ it('loses no packet in three hours in which every end rekeys by itself', async (
   udp.onMessage(() => received++);
   const seen = telescope.hops.map(() => new Set<number>());
   const SECONDS = 3 * 3_600;
-  for (let second = 0; second < SECONDS; second += 2) {
+  for (let second = 0; second < SECONDS; second += 10) {
     udp.send(new Uint8Array(64), { address: DESTINATION, port: 7 });
-    await world.clock.advance(2_000);
+    await world.clock.advance(10_000);
     for (const [hop, { connection }] of telescope.hops.entries()) seen[hop].add(connection.child!.info.spiIn);
   }
-  expect(received).toBe(SECONDS / 2);
+  expect(received).toBe(SECONDS / 10);
   for (const spis of seen) expect(spis.size).toBeGreaterThan(2);
   await world.clock.until(telescope.close());
 });
