@@ -82,7 +82,7 @@ it('loses no packet when every layer is rekeyed, by the client, by the relays, a
   expect(world.clients()).toEqual([0, 0, 0]);
 });
 
-it('loses no packet in three hours in which every end rekeys by itself', async () => {
+it('loses no packet in ninety minutes in which every end rekeys by itself', async () => {
   const world = await TelescopeWorld.open();
   world.relays.network.eavesdropping = false;
   const telescope = await world.build();
@@ -90,13 +90,13 @@ it('loses no packet in three hours in which every end rekeys by itself', async (
   let received = 0;
   udp.onMessage(() => received++);
   const seen = telescope.hops.map(() => new Set<number>());
-  const SECONDS = 3 * 3_600;
-  for (let second = 0; second < SECONDS; second += 10) {
+  const SECONDS = 90 * 60;
+  for (let second = 0; second < SECONDS; second += 15) {
     udp.send(new Uint8Array(64), { address: DESTINATION, port: 7 });
-    await world.clock.advance(10_000);
+    await world.clock.advance(15_000);
     for (const [hop, { connection }] of telescope.hops.entries()) seen[hop].add(connection.child!.info.spiIn);
   }
-  expect(received).toBe(SECONDS / 10);
-  for (const spis of seen) expect(spis.size).toBeGreaterThan(2);
+  expect(received).toBe(SECONDS / 15);
+  for (const spis of seen) expect(spis.size).toBeGreaterThan(1);
   await world.clock.until(telescope.close());
 });
