@@ -174,4 +174,26 @@ describe('Child SAs of an IKE SA that is rekeyed', () => {
     duel.settle();
     expectAgreement(duel, 1);
   });
+
+  it('stay there when the answer to our own request comes only then', () => {
+    const duel = duelOfTwo();
+    duel.nonce = 0x00;
+    rekey(duel, 'a');
+    duel.nonce = 0xff;
+    rekey(duel, 'b');
+    duel.deliver('b');
+    duel.deliver('a');
+    const late = duel.take('a');
+    duel.deliver('b');
+    const lateDelete = duel.take('a');
+    rekeyChild(duel, 'b');
+    duel.deliver('a');
+    expect(duel.ikeSas('a').current).toBe(6);
+    duel.deliver('a', late);
+    expect(duel.ikeSas('a')).toEqual({ all: [1, 6, 3], current: 6 });
+    duel.deliver('a', lateDelete);
+    duel.settle();
+    expectAgreement(duel, 1);
+    expect(duel.ikeSas('a').current).toBe(6);
+  });
 });

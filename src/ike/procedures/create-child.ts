@@ -299,7 +299,11 @@ function* answerRekey(
   const spi = decodeSpi(rekey.spi);
   const old = findByPeerSpi(sa, spi);
   const refusal = refusalToRekeyChild(sa.activity, old && activityOf(old));
-  if (refusal === NotifyType.CHILD_SA_NOT_FOUND) return [childNotify(refusal, spi)];
+  if (refusal === NotifyType.CHILD_SA_NOT_FOUND) {
+    // It may be what an outstanding request of ours has made.
+    const isPossible = old === undefined && sa.lineage.strayDeletes !== undefined;
+    return [isPossible ? notify(NotifyType.TEMPORARY_FAILURE) : childNotify(refusal, spi)];
+  }
   if (refusal !== undefined || old === undefined) return [notify(refusal ?? NotifyType.TEMPORARY_FAILURE)];
   const { childProposals } = sa.config;
   const chosen = choose(sa, [...rekeyProposals(childProposals, old.suite), ...childProposals], payloads);

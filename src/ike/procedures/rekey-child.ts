@@ -76,6 +76,11 @@ function expireChild(sa: SaContext, child: ChildSa): void {
  */
 export function* rekeyChild(sa: SaContext, old: ChildSa): Procedure<void> {
   if (old.state !== 'idle' || !sa.children.has(old.spiIn)) return;
+  if (old.outbound.state === 'registered') {
+    // The peer may not know of it yet, and would say that there is no such Child SA.
+    retryLater(sa, old);
+    return;
+  }
   old.state = 'rekeying';
   const wanted = {
     proposals: rekeyProposals(sa.config.childProposals, old.suite),

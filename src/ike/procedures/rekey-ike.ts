@@ -82,7 +82,8 @@ function* negotiate(sa: SaContext): Procedure<Agreement | undefined> {
       );
       if (refusal === undefined) return accept(sa, proposals, keyExchange, { localSpi, nonceI, payloads });
       const wanted = refusal.type === NotifyType.INVALID_KE_PAYLOAD ? decodeMethod(refusal.data) : undefined;
-      if (wanted === undefined || !methods.includes(wanted) || tried.length > 1 || tried.includes(wanted)) {
+      const isPossible = wanted !== undefined && methods.includes(wanted) && !tried.includes(wanted);
+      if (!isPossible || tried.length > 1 || sa.lineage.current !== sa) {
         takeRefusal(sa, refusal.type);
         return undefined;
       }
@@ -145,8 +146,10 @@ function* conclude(sa: SaContext, agreement: Agreement | undefined): Procedure<'
     return undefined;
   }
   const made = lineage.found({ role: 'initiator', origin, ...agreement });
-  if (candidate !== undefined && losesCollision(agreement.negotiated, candidate.negotiated!)) {
-    inherit(candidate);
+  const isRedundant = candidate !== undefined && losesCollision(agreement.negotiated, candidate.negotiated!);
+  if (isRedundant) inherit(candidate);
+  // It was replaced already if the peer has begun to use its own: that knew all the nonces before us.
+  if (lineage.current !== sa) {
     made.close();
     return undefined;
   }
