@@ -11,14 +11,6 @@ export function randomDelay(crypto: CryptoProvider, limit: Millis): Millis {
   return (limit * new DataView(octets.buffer, octets.byteOffset, 4).getUint32(0)) / 2 ** 32;
 }
 
-const MINUTE: Millis = 60_000;
-
-/** What both ends of every telescope hop and overlay tunnel go by: each draws for itself, and whose time comes first rekeys. */
-export const defaultLifetimes = {
-  childLifetime: { soft: 75 * MINUTE, jitter: 45 * MINUTE, hard: 120 * MINUTE },
-  ikeLifetime: { soft: 360 * MINUTE, jitter: 240 * MINUTE, hard: 480 * MINUTE },
-} as const;
-
 /** How long to wait after TEMPORARY_FAILURE: long enough for the peer to finish what it is doing (RFC 7296 2.25). */
 export function retryDelay(crypto: CryptoProvider): Millis {
   return RETRY_DELAY + randomDelay(crypto, RETRY_DELAY);

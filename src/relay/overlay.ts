@@ -7,7 +7,6 @@ import type { InitiatorConfig } from '../ike/config.ts';
 import { NotifyType } from '../ike/constants.ts';
 import { IkeError, LocalError, RefusedError } from '../ike/errors.ts';
 import type { KeyLog } from '../ike/key-log.ts';
-import { defaultLifetimes } from '../ike/lifetime.ts';
 import { defaultChildProposals, defaultIkeProposals } from '../ike/proposal.ts';
 import type { Clock, Millis } from '../link/clock.ts';
 import { compareBytes } from '../wire/bytes.ts';
@@ -198,7 +197,6 @@ export class Overlay {
       crypto,
       ikeProposals: defaultIkeProposals,
       childProposals: defaultChildProposals,
-      ...defaultLifetimes,
       retransmission: relaySchedule,
       ...lifetimes,
       ...(keyLog !== undefined && { keyLog }),

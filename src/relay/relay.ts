@@ -7,7 +7,6 @@ import { lifetimes } from '../endpoint/lifetimes.ts';
 import type { Exit } from '../forward/exit.ts';
 import type { ResponderConfig } from '../ike/config.ts';
 import type { KeyLog } from '../ike/key-log.ts';
-import { defaultLifetimes } from '../ike/lifetime.ts';
 import { defaultChildProposals, relayIkeProposals } from '../ike/proposal.ts';
 import type { Clock, Millis } from '../link/clock.ts';
 import type { Origin } from '../link/link.ts';
@@ -231,7 +230,6 @@ export class Relay {
       crypto,
       ikeProposals: relayIkeProposals,
       childProposals: defaultChildProposals,
-      ...defaultLifetimes,
       retransmission: relaySchedule,
       ...lifetimes,
       profile: (claim) => {

@@ -8,7 +8,6 @@ import type {
 } from '../ike/config.ts';
 import { IdType } from '../ike/constants.ts';
 import type { KeyLog } from '../ike/key-log.ts';
-import { defaultLifetimes } from '../ike/lifetime.ts';
 import { defaultChildProposals, defaultIkeProposals } from '../ike/proposal.ts';
 import type { Origin } from '../link/link.ts';
 import { type Address, addressBytes, type Family, prefixContains, prefixText } from '../wire/address.ts';
@@ -43,7 +42,6 @@ export function hopConfig(
     crypto,
     ikeProposals: defaultIkeProposals,
     childProposals: defaultChildProposals,
-    ...defaultLifetimes,
     retransmission,
     establishedRetransmission: liveSchedule,
     ...lifetimes,
