@@ -31,7 +31,9 @@ export const nodeCertificates: Certificates = {
   verify(certificates, { authorities, time, name }) {
     if (certificates.length === 0) return refused('there is none');
     if (certificates.length > MAX_CERTIFICATES) return refused(`there are more than ${MAX_CERTIFICATES}`);
-    const trusted = authorities.map(decodeAuthority).filter((authority) => mayIssue(authority, time));
+    const trusted = authorities
+      .map(decodeAuthority)
+      .filter((authority) => mayIssue(authority, time) && !authority.isBeyondUs);
     const [leaf, ...others] = certificates.map(decode);
     if (leaf === undefined) return refused('it is malformed');
     const fault = validityFault(leaf, time) ?? strengthFault(leaf) ?? leafFault(leaf, name);

@@ -138,7 +138,7 @@ export type CertificateName =
 
 /** What a certificate is to be verified against. */
 export interface CertificateDemands {
-  /** The certificates (DER) of those who are trusted to certify. */
+  /** The certificates (DER) of those who are trusted to certify; those with name constraints certify nobody. */
   readonly authorities: readonly Uint8Array[];
   /** When it has to be valid: milliseconds since 1970. */
   readonly time: number;
