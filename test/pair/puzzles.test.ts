@@ -112,6 +112,30 @@ describe('a puzzle in IKE_SA_INIT (RFC 8019 7.1)', () => {
     expectEqualSas(pair);
   });
 
+  it('is solved whatever useless responses come meanwhile', () => {
+    const pair = make({ puzzles: { ...EASY, difficulty: 12 }, network: () => [20] }).run(50);
+    const [, demand] = messages(pair, 34).map((message) => crypto.read(message));
+    forge(pair);
+    forge(pair, findNotify(demand, NotifyType.COOKIE)!);
+    expect(messages(pair, 34)).toHaveLength(2);
+    pair.run(5000);
+    const requests = messages(pair, 34).filter((message) => (message[19] & 0x20) === 0);
+    expect(requests.map((message) => names(crypto.read(message)).includes('PS'))).toEqual([false, true]);
+    expectEqualSas(pair);
+  });
+
+  it('that is repeated is not taken for an earlier one that was too hard', () => {
+    const pair = make({
+      puzzles: EASY,
+      network: ({ from, message }) => {
+        if (from === 'initiator') return [20];
+        return names(crypto.read(message)).includes('N(PUZZLE)') ? [20, 1000] : [3000];
+      },
+    });
+    forge(pair, notify(NotifyType.COOKIE, Uint8Array.of(1)), puzzleNotify(30));
+    expectEqualSas(pair.run(20_000));
+  });
+
   it('without a cookie is ignored', () => {
     const pair = make({ cookieThreshold: 1_000 });
     forge(pair, puzzleNotify(18));
@@ -130,6 +154,21 @@ describe('a puzzle in IKE_AUTH (RFC 8019 7.2)', () => {
     const nonceR = findPayload(response, 'NONCE')!.data;
     const { spiR } = peekHeader(request)!;
     expect(solvedBits(provider, 5, concat(nonceR, spiR), request.subarray(32, 48))).toBeGreaterThanOrEqual(8);
+    expectEqualSas(pair);
+  });
+
+  it('is not solved if the response that demands it is not accepted', () => {
+    const pair = make({ cookieThreshold: 1_000, network: () => [50] }).run(60);
+    const genuine = crypto.read(messages(pair, 34)[1]);
+    const wrong = genuine.map((payload) =>
+      payload.kind === 'KE' ? { ...payload, data: new Uint8Array(32) } : payload,
+    );
+    forge(pair, ...wrong, puzzleNotify(8));
+    pair.run(5000);
+    expect(messages(pair, 35).map((message) => peekHeader(message)!.nextPayload)).toEqual([
+      PayloadType.SK,
+      PayloadType.SK,
+    ]);
     expectEqualSas(pair);
   });
 
@@ -184,7 +223,7 @@ function forge(pair: Pair, ...payloads: Payload[]): void {
   pair.run(0);
   const { spiI, exchangeType } = peekHeader(pair.sent[0].message)!;
   const flags = { initiator: false, response: true };
-  const fields = { spiI, spiR: new Uint8Array(8), exchangeType, flags, messageId: 0 };
+  const fields = { spiI, spiR: new Uint8Array(8).fill(1), exchangeType, flags, messageId: 0 };
   const message = encodePlain(fields, payloads);
   pair.call(pair.initiator, (ike, now) => ike.handleDatagram(message, mirror(TO_RESPONDER), now));
 }

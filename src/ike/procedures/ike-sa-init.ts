@@ -88,8 +88,12 @@ export function* initiateIkeSaInit(sa: SaContext, config: InitiatorConfig): Proc
   try {
     let request = encodeRequest(sa, config, attempt);
     let response = yield* initialExchange(request);
+    let solver: PuzzleSolver | undefined;
     for (;;) {
       let verdict = judge(sa, config, attempt, request, response);
+      // A useless response does not keep us from solving a puzzle: anybody on the way can send one.
+      if (solver !== undefined && (verdict === 'stale' || verdict instanceof IkeError)) verdict = solver;
+      solver = verdict instanceof PuzzleSolver ? verdict : undefined;
       if (verdict instanceof PuzzleSolver) {
         const heard = yield* workAt(verdict);
         if (!(heard instanceof Uint8Array)) {
@@ -97,6 +101,7 @@ export function* initiateIkeSaInit(sa: SaContext, config: InitiatorConfig): Proc
           continue;
         }
         attempt.solution = heard;
+        solver = undefined;
         verdict = 'again';
       }
       switch (verdict) {
@@ -204,9 +209,8 @@ function takePuzzle(
   attempt.cookie = cookie;
   attempt.solution = undefined;
   const solver = solverOf(sa, config, data, cookie);
-  if (solver instanceof PuzzleSolver) return solver;
-  attempt.tooHard = solver;
-  return 'again';
+  attempt.tooHard = solver instanceof LocalError ? solver : undefined;
+  return solver instanceof LocalError ? 'again' : solver;
 }
 
 /** RFC 7296 1.2, 2.7: the group that is asked for, if it was offered, with all of the proposals again. */
@@ -249,11 +253,8 @@ function accept(
   const nonceR = checkedNonce(payloads, suite.prf);
   const spis = { spiI: header.spiI, spiR: header.spiR };
   const puzzle = findNotify(payloads, NotifyType.PUZZLE);
-  if (puzzle !== undefined) {
-    const solver = solverOf(sa, config, puzzle.data, concat(nonceR, header.spiR));
-    if (!(solver instanceof PuzzleSolver)) throw solver;
-    sa.puzzle = solver;
-  }
+  const solver = puzzle && solverOf(sa, config, puzzle.data, concat(nonceR, header.spiR));
+  if (solver instanceof LocalError) throw solver;
   sa.negotiated = negotiate(
     sa,
     checkedAgreement(() => keyExchange.agree(ke.data)),
@@ -271,6 +272,7 @@ function accept(
       usesPpk: config.ppk !== undefined && wantsPpk(payloads),
     },
   );
+  sa.puzzle = solver;
   if (!config.natDetection) return;
   const nat = detectNat(sa.crypto, spis, payloads, sa.origin);
   sa.lineage.nat = nat;
