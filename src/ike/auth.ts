@@ -1,5 +1,5 @@
 import type { CryptoProvider } from '../crypto/provider.ts';
-import { equalConstantTime } from '../crypto/transforms.ts';
+import { equalConstantTime, zero } from '../crypto/transforms.ts';
 import { concat, utf8 } from '../wire/bytes.ts';
 import type { Identity, LocalAuthentication, ProvableAuthentication } from './config.ts';
 import { AuthMethod, IdType } from './constants.ts';
@@ -71,7 +71,10 @@ export function verifyAuth(
 /** prf(prf(secret, "Key Pad for IKEv2"), octets) (RFC 7296 2.15); with NULL the secret is SK_pi or SK_pr (RFC 7619 2.1). */
 function sharedKeyAuth(secret: Uint8Array, inputs: AuthInputs): Uint8Array {
   const { crypto, prf } = inputs;
-  return crypto.prf(prf, crypto.prf(prf, secret, KEY_PAD), signedOctets(inputs));
+  const key = crypto.prf(prf, secret, KEY_PAD);
+  const data = crypto.prf(prf, key, signedOctets(inputs));
+  zero(key);
+  return data;
 }
 
 /** RealMessage | Nonce | MACedID [| IntAuth] (RFC 7296 2.15, RFC 9242 3.3.2). */

@@ -162,7 +162,7 @@ export interface InitiatorConfig extends CommonConfig {
   readonly natDetection: boolean;
   /**
    * Mixes this key in, which tells the responder its id. If it is mandatory there is no IKE SA without, as there must not be
-   * with NULL authentication (RFC 8784 5.2.3); otherwise a responder that does not know it gets a second AUTH.
+   * with NULL authentication of either end (RFC 8784 5.2.3); otherwise a responder that does not know it gets a second AUTH.
    */
   readonly ppk?: PostQuantumKey & { readonly mandatory: boolean };
   /** Where the peer is on its port 4500, as the link has it. Default: that port at both ends. */

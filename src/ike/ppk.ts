@@ -1,3 +1,4 @@
+import { zero } from '../crypto/transforms.ts';
 import { equalBytes } from '../wire/bytes.ts';
 import type { InitiatorConfig, PostQuantumKey, ResponderProfile } from './config.ts';
 import { NotifyType } from './constants.ts';
@@ -22,8 +23,8 @@ export function wantsPpk(payloads: readonly Payload[]): boolean {
 }
 
 /** RFC 8784 5.2.3. @throws LocalError for a configuration in which the key would be all that authenticates, and optional */
-export function checkPpk({ ppk, local }: InitiatorConfig): void {
-  if (ppk?.mandatory === false && local.kind === 'null')
+export function checkPpk({ ppk, local, alternatives = [], remote }: InitiatorConfig): void {
+  if (ppk?.mandatory === false && [local, ...alternatives, remote].some(({ kind }) => kind === 'null'))
     throw new LocalError(
       'with NULL authentication a post-quantum preshared key has to be mandatory (RFC 8784 5.2.3)',
     );
@@ -47,6 +48,8 @@ export function settlePpk(
 ): void {
   if (findNotify(payloads, NotifyType.PPK_IDENTITY) !== undefined) return;
   if (mandatory) throw new AuthenticationError('the responder does not use the post-quantum preshared key');
+  const { skD, skPi, skPr } = sa.negotiated!.keys;
+  zero(skD, skPi, skPr);
   sa.negotiated = plain;
 }
 

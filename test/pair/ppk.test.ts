@@ -10,7 +10,9 @@ import { ExchangeType, NotifyType } from '../../src/ike/constants.ts';
 import { AuthenticationError, LocalError, type RefusedError } from '../../src/ike/errors.ts';
 import { notify } from '../../src/ike/payload/index.ts';
 import { findNotify, payloadOf } from '../../src/ike/payloads.ts';
+import { settlePpk } from '../../src/ike/ppk.ts';
 import { postQuantumIkeProposals } from '../../src/ike/proposal.ts';
+import type { Negotiated } from '../../src/ike/sa-context.ts';
 import { concat, fromHex, hex, utf8 } from '../../src/wire/bytes.ts';
 import { accomplice } from '../support/accomplice.ts';
 import {
@@ -24,6 +26,7 @@ import {
 } from '../support/ike-configs.ts';
 import { names, Pair, testCrypto } from '../support/pair.ts';
 import { expectEqualSas, expectNothingLeft } from '../support/pair-assertions.ts';
+import { idleContext } from '../support/sa-context.ts';
 
 const KEY: PostQuantumKey = {
   id: concat(fromHex('02'), utf8('shared by both')),
@@ -202,6 +205,31 @@ describe('post-quantum preshared keys (RFC 8784)', () => {
       5000,
     );
     expectEqualSas(required);
+  });
+
+  it.each([
+    ['one of the alternatives', { alternatives: [NULL_AUTH] }],
+    ['what is demanded of the responder', { remote: NULL_AUTH }],
+  ])('does not do without where NULL authentication is %s', (_, config) => {
+    const { local } = sharedKey('client', 'client');
+    const { pair } = accomplice(94, { initiator: { ppk: optional(KEY), local, ...config } });
+    pair.run(5000);
+    expect(pair.initiator.ending?.message).toContain('has to be mandatory');
+    expect(pair.sent).toEqual([]);
+  });
+
+  it('overwrites the mixed keys, and only them, if the responder does not use the key', () => {
+    const sa = idleContext();
+    const keys = () => {
+      const [skD, skPi, skPr] = [1, 2, 3].map((octet) => Uint8Array.of(octet));
+      return { keys: { skD, skPi, skPr } } as unknown as Negotiated;
+    };
+    const [plain, mixed] = [keys(), keys()];
+    sa.negotiated = mixed;
+    settlePpk(sa, plain, { mandatory: false }, []);
+    expect(sa.negotiated).toBe(plain);
+    expect(plain).toEqual(keys());
+    expect(Object.values(mixed.keys).map((key: Uint8Array) => key[0])).toEqual([0, 0, 0]);
   });
 
   it('refuses a key in IKE_AUTH where the initiator matches a profile that has none', () => {
