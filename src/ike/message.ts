@@ -20,7 +20,7 @@ import {
   type IkeHeader,
   MAJOR_VERSION,
 } from './header.ts';
-import { decodePayloads, encodePayloads, type Payload, PayloadType } from './payload/index.ts';
+import { decodePayloads, encodePayloads, type Payload } from './payload/index.ts';
 
 /** Never answered, changes nothing. `reason` is for the log at debug level. */
 interface Discarded {
@@ -116,20 +116,6 @@ export function encodeProtected(
   iv: Uint8Array,
 ): Uint8Array {
   return sealContent(fields, encodePayloads(payloads), protector, iv);
-}
-
-/** The clear form of a message that we protect: what RFC 9242 3.3.2 authenticates, as `Decoded.bytes` is at its receiver. */
-export function encodeClear(fields: HeaderFields, payloads: readonly Payload[]): Uint8Array {
-  const { first, bytes } = encodePayloads(payloads);
-  const length = HEADER_LENGTH + GENERIC_HEADER + bytes.length;
-  const out = new Writer(length);
-  encodeHeader(fields, PayloadType.SK, length, out);
-  return out
-    .u8(first)
-    .u8(0)
-    .u16(length - HEADER_LENGTH)
-    .bytes(bytes)
-    .finish();
 }
 
 /** A fragment of a message; the first one has what the others lack. */
