@@ -215,7 +215,7 @@ export function takeOver(sa: SaContext, child: ChildSa, replaced: ChildSa): void
   const registered = takeRegistered(child);
   if (registered === undefined) return;
   sa.submit({ kind: 'outbound', sa: registered }, (result) => {
-    if (!result.ok) sa.wake(child, 'expire');
+    if (!result.ok) sa.lineage.current.wake(child, 'expire');
   });
   dropOutbound(sa, replaced);
   sa.emit({ type: 'child-rekeyed', child: childInfo(child) });

@@ -18,6 +18,9 @@ import { followSaEvent, rekeyChild } from './procedures/rekey-child.ts';
 import type { Founding, Lineage, Role, SaContext } from './sa-context.ts';
 import { Agenda } from './timers.ts';
 
+/** IKE SAs at a time: the current one, two that a collision makes, and some that were replaced and are not deleted yet. */
+const MAX_MEMBERS = 8;
+
 /**
  * An IKE SA and those that replace it (RFC 7296 2.8), without sockets, clock or promises: for its user they are one. The law:
  * call one method, drain `poll()`, then arm `nextTimeout`. Results of operations are to be handed in, and `poll()` drained,
@@ -253,10 +256,20 @@ export class IkeLineage {
   }
 
   #found(founding: Founding): SaContext {
+    this.#makeRoom();
     const made = IkeSa.found(this.#shared, founding);
     this.#members.set(made.context, made);
     this.#shared.outbox.emit({ type: 'successor', spi: hex(founding.localSpi) });
     return made.context;
+  }
+
+  /** A peer that rekeys again and again, and never deletes what it has replaced, gets no more than others. */
+  #makeRoom(): void {
+    const { current, candidate } = this.#shared;
+    for (const sa of this.#members.keys()) {
+      if (this.#members.size < MAX_MEMBERS) return;
+      if (sa !== current && sa !== candidate) sa.end();
+    }
   }
 
   #ended(sa: SaContext, error: IkeError | undefined): void {

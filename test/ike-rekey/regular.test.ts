@@ -95,4 +95,20 @@ describe('rekeying an IKE SA', () => {
     expect(duel.ikeSas('b')).toEqual({ all: [4], current: 4 });
     expect(duel.b.eventTypes).not.toContain('closed');
   });
+
+  it('never keeps more than a few, however often the peer rekeys, and deletes nothing', () => {
+    const duel = new Duel();
+    for (let round = 0; round < 20; round++) {
+      rekey(duel, 'a');
+      for (const side of ['b', 'a'] as const) {
+        while (duel.pending(side).length > 0) {
+          const flight = duel.take(side);
+          if (!duel.read(flight).names.includes('DELETE')) duel.deliver(side, flight);
+        }
+      }
+    }
+    const { all, current } = duel.ikeSas('b');
+    expect(all.length).toBeLessThanOrEqual(8);
+    expect(current).toBe(duel.ikeSas('a').current + 1);
+  });
 });

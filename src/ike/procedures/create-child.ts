@@ -66,6 +66,8 @@ import { deleteSpis } from './delete.ts';
 /** How often we follow INVALID_KE_PAYLOAD. */
 const MAX_RETRIES = 2;
 const NO_METHOD = -1;
+/** Pairs of SAs at a time: the one in use, two that a collision makes, and some that were replaced and are not forgotten yet. */
+const MAX_SAS_PER_TUNNEL = 8;
 
 const FATAL: readonly number[] = [
   NotifyType.INVALID_SYNTAX,
@@ -305,6 +307,7 @@ function* answerRekey(
     return [isPossible ? notify(NotifyType.TEMPORARY_FAILURE) : childNotify(refusal, spi)];
   }
   if (refusal !== undefined || old === undefined) return [notify(refusal ?? NotifyType.TEMPORARY_FAILURE)];
+  if (isCrowded(sa, old)) return [notify(NotifyType.TEMPORARY_FAILURE)];
   const { childProposals } = sa.config;
   const chosen = choose(sa, [...rekeyProposals(childProposals, old.suite), ...childProposals], payloads);
   const selectors = selectorsInUse(old, payloads);
@@ -330,6 +333,13 @@ function* answerRekey(
     resumeUse(sa, old);
     throw error;
   }
+}
+
+/** The tunnel has more SAs that were replaced, and are still there, than peers need that delete them. */
+function isCrowded({ children }: SaContext, { tunnel }: ChildSa): boolean {
+  let count = 0;
+  for (const child of children.values()) if (child.tunnel.id === tunnel.id) count++;
+  return count >= MAX_SAS_PER_TUNNEL;
 }
 
 /** Late ones do not exist for the peer. One that the peer has replaced already is not replaced again. */

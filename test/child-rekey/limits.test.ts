@@ -1,0 +1,22 @@
+import { expect, it } from 'vitest';
+import { Duel } from '../support/duel.ts';
+import { rekey } from './steps.ts';
+
+// SAs that were replaced receive late packets for 5 s: who rekeys faster than that would have us keep ever more of them.
+it('a tunnel has a few SAs at most, however often the peer rekeys it', () => {
+  const duel = new Duel();
+  const answers = new Set<string>();
+  for (let round = 0; round < 20; round++) {
+    rekey(duel, 'a');
+    while (duel.pending('a').length + duel.pending('b').length > 0) {
+      if (duel.pending('b').length > 0) duel.deliver('b');
+      else answers.add(duel.deliver('a').names[0]);
+    }
+    expect(duel.b.inbound.length).toBeLessThanOrEqual(8);
+  }
+  expect(answers).toContain('N(TEMPORARY_FAILURE)');
+  duel.advance(20_000);
+  duel.settle();
+  duel.advance(20_000);
+  expect([duel.a.inbound.length, duel.b.inbound.length]).toEqual([1, 1]);
+});
