@@ -105,10 +105,16 @@ export class Decoder {
       ? { number: view.getUint16(offset), total: view.getUint16(offset + 2) }
       : undefined;
     const numbers = fragment && { fragment };
-    const sa = this.#keys.get(saName(header.spiI, header.spiR));
-    if (sa === undefined) return { ...numbers };
-    const keys = header.flags.initiator ? sa.initiator : sa.responder;
-    const opened = openEncrypted(message, offset + (fragment ? FRAGMENT_HEADER : 0), keys);
+    const candidates = this.#keys.get(saName(header.spiI, header.spiR));
+    if (candidates === undefined) return { ...numbers };
+    const attempts = candidates.map(({ initiator, responder }) =>
+      openEncrypted(
+        message,
+        offset + (fragment ? FRAGMENT_HEADER : 0),
+        header.flags.initiator ? initiator : responder,
+      ),
+    );
+    const opened = attempts.find(({ icv }) => icv === true) ?? attempts[0];
     if (!('text' in opened)) return { ...numbers, ...opened };
     const { icv, text } = opened;
     const part = { frame, next, text };

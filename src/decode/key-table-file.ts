@@ -12,8 +12,8 @@ export class KeyTableError extends Error {
   override readonly name = 'KeyTableError';
 }
 
-/** The keys of IKE SAs, by their SPIs. */
-export type KeyTable = ReadonlyMap<string, SaKeys>;
+/** The keys of IKE SAs, by their SPIs: the last ones of an IKE SA first, for IKE_INTERMEDIATE changes them (RFC 9370 2.2.2). */
+export type KeyTable = ReadonlyMap<string, readonly SaKeys[]>;
 
 export interface SaKeys {
   /** For what the original initiator sends. */
@@ -32,12 +32,12 @@ const EXAMPLE =
 
 /**
  * Reads an `ikev2_decryption_table` as Wireshark does: comma-separated fields, algorithm names in double quotes, keys in hex;
- * lines that start with "#" are comments. Of two lines for one IKE SA the later counts.
+ * lines that start with "#" are comments. There may be several lines for one IKE SA.
  * @param file - its name, for errors
  * @throws KeyTableError
  */
 export function parseKeyTable(text: string, file: string): KeyTable {
-  const table = new Map<string, SaKeys>();
+  const table = new Map<string, SaKeys[]>();
   text.split(/\r?\n/).forEach((line, index) => {
     const content = line.trim();
     if (content === '' || content.startsWith('#')) return;
@@ -45,7 +45,7 @@ export function parseKeyTable(text: string, file: string): KeyTable {
       throw new KeyTableError(`${file}:${index + 1}: ${problem}`);
     };
     const [name, keys] = parseLine(content, fail);
-    table.set(name, keys);
+    table.set(name, [keys, ...(table.get(name) ?? [])]);
   });
   return table;
 }

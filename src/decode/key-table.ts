@@ -54,32 +54,44 @@ function checkLengths(suite: ProtectionSuite, keys: ProtectionKeys): void {
 }
 
 function ikeEncryptionName({ encryption, keyLength }: ProtectionSuite): string {
-  switch (encryption) {
-    case EncryptionTransform.AES_CBC:
-      return `AES-CBC-${keyLength} [RFC3602]`;
-    case EncryptionTransform.AES_GCM_16:
-      return `AES-GCM-${keyLength} with 16 octet ICV [RFC5282]`;
-    case EncryptionTransform.CHACHA20_POLY1305:
-      return 'ChaCha20 with Poly1305 [RFC7634]';
-    default:
-      return unnamed('encryption', encryption);
-  }
+  if (encryption === EncryptionTransform.AES_CBC) return `AES-CBC-${keyLength} [RFC3602]`;
+  if (encryption === EncryptionTransform.CHACHA20_POLY1305) return 'ChaCha20 with Poly1305 [RFC7634]';
+  const [mode, icvLength] = IKE_AEAD[encryption] ?? unnamed('encryption', encryption);
+  return `AES-${mode}-${keyLength} with ${icvLength} octet ICV [RFC5282]`;
 }
+
+const IKE_AEAD: Readonly<Record<number, readonly [mode: string, icvLength: number]>> = {
+  [EncryptionTransform.AES_CCM_8]: ['CCM', 8],
+  [EncryptionTransform.AES_CCM_12]: ['CCM', 12],
+  [EncryptionTransform.AES_CCM_16]: ['CCM', 16],
+  [EncryptionTransform.AES_GCM_8]: ['GCM', 8],
+  [EncryptionTransform.AES_GCM_12]: ['GCM', 12],
+  [EncryptionTransform.AES_GCM_16]: ['GCM', 16],
+};
 
 const IKE_INTEGRITY: Readonly<Record<number, string>> = {
   [IntegrityTransform.NONE]: 'NONE [RFC4306]',
+  [IntegrityTransform.HMAC_SHA1_96]: 'HMAC_SHA1_96 [RFC2404]',
   [IntegrityTransform.HMAC_SHA2_256_128]: 'HMAC_SHA2_256_128 [RFC4868]',
+  [IntegrityTransform.HMAC_SHA2_384_192]: 'HMAC_SHA2_384_192 [RFC4868]',
+  [IntegrityTransform.HMAC_SHA2_512_256]: 'HMAC_SHA2_512_256 [RFC4868]',
 };
 
 const ESP_ENCRYPTION: Readonly<Record<number, string>> = {
+  [EncryptionTransform.NULL]: 'NULL',
   [EncryptionTransform.AES_CBC]: 'AES-CBC [RFC3602]',
+  [EncryptionTransform.AES_GCM_8]: 'AES-GCM with 8 octet ICV [RFC4106]',
+  [EncryptionTransform.AES_GCM_12]: 'AES-GCM with 12 octet ICV [RFC4106]',
   [EncryptionTransform.AES_GCM_16]: 'AES-GCM with 16 octet ICV [RFC4106]',
   [EncryptionTransform.CHACHA20_POLY1305]: 'ChaCha20 with Poly1305 [RFC7634]',
 };
 
 const ESP_INTEGRITY: Readonly<Record<number, string>> = {
   [IntegrityTransform.NONE]: 'NULL',
+  [IntegrityTransform.HMAC_SHA1_96]: 'HMAC-SHA-1-96 [RFC2404]',
   [IntegrityTransform.HMAC_SHA2_256_128]: 'HMAC-SHA-256-128 [RFC4868]',
+  [IntegrityTransform.HMAC_SHA2_384_192]: 'HMAC-SHA-384-192 [RFC4868]',
+  [IntegrityTransform.HMAC_SHA2_512_256]: 'HMAC-SHA-512-256 [RFC4868]',
 };
 
 function unnamed(kind: 'encryption' | 'integrity', id: number): never {

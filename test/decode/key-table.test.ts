@@ -1,4 +1,6 @@
 import { describe, expect, it } from 'vitest';
+import { UnsupportedAlgorithm } from '../../src/crypto/provider.ts';
+import { protectionKeyLengths, protectionLayout } from '../../src/crypto/transforms.ts';
 import { espTableLine, ikeTableLine } from '../../src/decode/key-table.ts';
 import { KeyTableError, parseKeyTable } from '../../src/decode/key-table-file.ts';
 import { fromHex } from '../../src/wire/bytes.ts';
@@ -11,14 +13,14 @@ const GCM = '"AES-GCM-128 with 16 octet ICV [RFC5282]"';
 const NONE = '"NONE [RFC4306]"';
 
 describe('reading', () => {
-  it('comments, blank lines, Windows line ends, spaces; a later line counts', () => {
+  it('comments, blank lines, Windows line ends, spaces; the last line of an IKE SA first', () => {
     const first = `${SPI},${SPI},${SALTED},${SALTED},${GCM},,,${NONE}`;
     const second = ` ${SPI}, ${SPI} ,${SALTED.toUpperCase()},ff${SALTED.slice(2)}, ${GCM},"",,${NONE} `;
     const table = parseKeyTable(`# keys\r\n\r\n${first}\r\n${second}\r\n`, 'keys');
     expect([...table.keys()]).toEqual([`${SPI}:${SPI}`]);
-    const keys = table.get(`${SPI}:${SPI}`);
-    expect(keys?.initiator.encryptionKey).toEqual(fromHex(SALTED));
-    expect(keys?.responder.encryptionKey[0]).toBe(255);
+    const keys = table.get(`${SPI}:${SPI}`)!;
+    expect(keys.map(({ initiator }) => initiator.encryptionKey)).toEqual([fromHex(SALTED), fromHex(SALTED)]);
+    expect(keys.map(({ responder }) => responder.encryptionKey[0])).toEqual([255, 0]);
   });
 
   const E128 = '"AES-CBC-128 [RFC3602]"';
@@ -75,10 +77,46 @@ describe('writing', () => {
     const keys = lengthsOf(suite);
     const initiator = { ...keys, encryption: keys.encryption.fill(1) };
     const line = ikeTableLine({ spiI, spiR, suite, initiator, responder: lengthsOf(suite) });
-    const read = parseKeyTable(line, 'keys').get(`${SPI}:8899aabbccddeeff`);
+    const read = parseKeyTable(line, 'keys').get(`${SPI}:8899aabbccddeeff`)?.[0];
     expect(read?.initiator.encryptionKey).toEqual(initiator.encryption);
     expect(read?.responder.encryptionKey).toEqual(lengthsOf(suite).encryption);
     expect(read?.initiator.integrityKey).toEqual(keys.integrity);
+  });
+
+  const WIRESHARK_HAS: readonly (readonly [encryption: number, integrity: number])[] = [
+    ...[14, 15, 16, 18, 19, 20, 28].map((encryption) => [encryption, 0] as const),
+    ...[2, 12, 13, 14].map((integrity) => [12, integrity] as const),
+  ];
+  it.each(WIRESHARK_HAS)(
+    'of encryption %i with integrity %i names it as it is read',
+    (encryption, integrity) => {
+      const suite = { encryption, keyLength: 256, integrity };
+      const lengths = protectionKeyLengths(suite);
+      const keys = keysOf(lengths.encryption, lengths.integrity);
+      const spiI = fromHex(SPI);
+      const line = ikeTableLine({ spiI, spiR: spiI, suite, initiator: keys, responder: keys });
+      const [read] = parseKeyTable(line, 'keys').get(`${SPI}:${SPI}`)!;
+      const { icvLength, blockLength } = protectionLayout(suite);
+      expect(read.initiator.encryption.icvLength || read.initiator.integrity.icvLength).toBe(icvLength);
+      expect(read.initiator.encryption.blockLength).toBe(blockLength);
+      expect(read.responder).toEqual({
+        ...read.initiator,
+        encryptionKey: keys.encryption,
+        integrityKey: keys.integrity,
+      });
+    },
+  );
+
+  it.each([29, 30, 31])('has no name for implicit IVs (%i), in neither table', (encryption) => {
+    const suite = { encryption, keyLength: 256, integrity: 0, esn: false };
+    const { encryption: length } = protectionKeyLengths(suite);
+    const keys = keysOf(length, 0);
+    const spiI = fromHex(SPI);
+    expect(() => ikeTableLine({ spiI, spiR: spiI, suite, initiator: keys, responder: keys })).toThrow(
+      UnsupportedAlgorithm,
+    );
+    const sa = { source: '192.0.2.1', destination: '192.0.2.2', spi: 0x1001, suite, keys };
+    expect(() => espTableLine(sa)).toThrow(UnsupportedAlgorithm);
   });
 
   it('esp_sa', () => {
