@@ -4,7 +4,7 @@ import { userSpaceBackend } from '../../src/backend/userspace/backend.ts';
 import { nobleProvider } from '../../src/crypto/noble.ts';
 import { nodeProvider } from '../../src/crypto/node.ts';
 import type { Origin } from '../../src/link/link.ts';
-import { type Packet, packetBytes } from '../../src/link/packet.ts';
+import { type Packet, packetBytes, packetFrom } from '../../src/link/packet.ts';
 import type { Backend, BackendFactory, SaEvent, SaLimits } from '../../src/link/sa-store.ts';
 import { testPath, testPolicy, testSa, udpPacket } from '../support/sa-parameters.ts';
 
@@ -152,13 +152,13 @@ const carrying = backends.slice(1);
 
 describe.each(carrying)('backends that carry packets: %s', (_name, factory) => {
   /** Two ends with the same keys, `left` sending to `right`. */
-  async function pair() {
+  async function pair(path = testPath()) {
     const left = open(factory());
     const right = open(factory());
     const spi = await reserve(right.backend);
     await left.backend.apply([{ kind: 'outbound', sa: testSa(spi, testPolicy('l')) }]);
     await right.backend.apply([
-      { kind: 'inbound', sa: testSa(spi, testPolicy('r', '10.1.0.0/24', '10.0.0.0/24')) },
+      { kind: 'inbound', sa: testSa(spi, testPolicy('r', '10.1.0.0/24', '10.0.0.0/24'), path) },
     ]);
     const received: Uint8Array[] = [];
     right.backend.tunnel('r').onPackets((packets) => {
@@ -176,6 +176,30 @@ describe.each(carrying)('backends that carry packets: %s', (_name, factory) => {
     expect(Buffer.from(packetBytes(left.sent[0].packet)).includes('attack at dawn')).toBe(false);
     right.backend.receive([left.sent[0].packet], testPath());
     expect(received).toEqual([clear]);
+  });
+
+  it('tells once when the newest packet in UDP comes from elsewhere, and of no other packet (rule 74)', async () => {
+    const home = testPath({ port: 4500, localPort: 4500, encapsulated: true });
+    const { left, right, received } = await pair(home);
+    const away = { ...home, port: 31_000 };
+    for (let i = 0; i < 8; i++)
+      left.backend.tunnel('l').send([udpPacket('10.0.0.5', '10.1.0.9', new Uint8Array(i))]);
+    const arrive = (index: number, from: Origin) => {
+      right.backend.receive([packetFrom(packetBytes(left.sent[index].packet))], from);
+      return right.events.filter(({ kind }) => kind === 'moved');
+    };
+    expect(arrive(1, home)).toEqual([]);
+    expect(arrive(0, away)).toEqual([]); // late
+    expect(arrive(1, away)).toEqual([]); // replayed
+    expect(arrive(2, testPath({ port: 0 }))).toEqual([]); // not in UDP, where there are no ports
+    const moved = { kind: 'moved', tunnelId: 'r' };
+    expect(arrive(3, away)).toEqual([{ ...moved, path: away }]);
+    expect(arrive(4, away)).toHaveLength(1);
+    expect(arrive(5, home)).toEqual([
+      { ...moved, path: away },
+      { ...moved, path: home },
+    ]);
+    expect(received).toHaveLength(6);
   });
 
   it('sends where the peer has moved to', async () => {

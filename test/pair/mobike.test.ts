@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { InitiatorConfig, ResponderProfile } from '../../src/ike/config.ts';
+import type { InitiatorConfig, PeerClaim, ResponderProfile } from '../../src/ike/config.ts';
 import { NotifyType } from '../../src/ike/constants.ts';
 import { RefusedError } from '../../src/ike/errors.ts';
 import { notify } from '../../src/ike/payload/index.ts';
@@ -56,11 +56,36 @@ describe('MOBIKE is negotiated (RFC 4555 3.2, 3.3)', () => {
     expectEqualSas(pair);
     expect(pair.sent.map(({ to }) => to.port)).toEqual([500, 500, 4500, 4500]);
     for (const [, ...payloads] of since(2)) expect(payloads.at(-1)).toBe('N(MOBIKE_SUPPORTED)');
+    // Liveness checks have nothing to ask about.
+    pair.call(pair.initiator, (ike, now) => ike.checkLiveness(now));
+    pair.run(1000);
+    expect(since(4)).toEqual([['initiator'], ['responder']]);
     for (const end of [pair.initiator, pair.responder]) {
       expect(outboundPath(end).encapsulated).toBe(false);
       expect(end.ike.espPath.encapsulated).toBe(false);
       expect(end.ike.origin.encapsulated).toBe(true);
     }
+  });
+
+  it('to a responder that is told of where ESP goes, not IKE: it may have no plain ESP', () => {
+    const claims: PeerClaim[] = [];
+    const profile = { ...anonymousProfile(relay), mobike: () => true };
+    const { provider } = testCrypto(13);
+    for (const to of [TO_RESPONDER, HOME]) {
+      const { responder } = new Pair({
+        initiator: { ...initiatorConfig(provider, relay), natDetection: true, mobike: true },
+        responder: {
+          ...responderConfig(provider, profile),
+          profile: (claim) => {
+            claims.push(claim);
+            return profile;
+          },
+        },
+        to,
+      }).run(5000);
+      expect(responder.ike.origin.encapsulated).toBe(true);
+    }
+    expect(claims.map(({ origin }) => origin.encapsulated)).toEqual([false, true]);
   });
 
   it('only by an initiator that is configured to, with a responder whose profile does it', () => {
@@ -179,6 +204,17 @@ describe('an initiator whose address has changed (RFC 4555 3.5)', () => {
     expect(pair.responder.ike.origin.address).toBe(TO_RESPONDER.localAddress);
   });
 
+  it('does not mind that an address is not acceptable which it has left already', () => {
+    const { pair, move } = make(14, {
+      profile: { mobike: ({ address }) => address !== AWAY.localAddress },
+    });
+    move(AWAY);
+    move({ ...AWAY, localAddress: '203.0.113.51' });
+    pair.run(5000);
+    expect(pair.initiator.ike.established).toBe(true);
+    expect(outboundPath(pair.responder).address).toBe('203.0.113.51');
+  });
+
   it('keeps its Child SAs and its address through rekeys', () => {
     const { pair, move } = make(10);
     move(AWAY);
@@ -257,6 +293,11 @@ describe('a responder that does MOBIKE', () => {
       .filter(({ from, message }) => from === 'responder' && message[18] === 37 && (message[19] & 0x20) === 0)
       .map(({ message }) => names(crypto.read(message)).join());
 
+  const lastCheck = ({ pair }: ReturnType<typeof mobile>) =>
+    pair.sent.findLast(
+      ({ from, message }) => from === 'responder' && message[18] === 37 && (message[19] & 0x20) === 0,
+    )!.message;
+
   it('does not follow messages that do not ask for it', () => {
     const made = mobile(20);
     const { pair } = made;
@@ -290,8 +331,15 @@ describe('a responder that does MOBIKE', () => {
     for (let i = 0; i < 100; i++) {
       pair.deliverToResponder(made.protect(true, false, 37, 2 + i, [UPDATE]), elsewhere(i));
     }
-    expect(cookies(made)).toEqual(['N(COOKIE2)']);
     expect(pair.responder.ike.origin.address).toBe('203.0.113.99');
+    for (let id = 0; id < 5; id++) {
+      expect(cookies(made)).toHaveLength(Math.min(id + 1, 2));
+      const [cookie] = made.crypto.read(lastCheck(made));
+      pair.deliverToResponder(made.protect(true, true, 37, id, [cookie]), elsewhere(99));
+      // The first check was of an address that the initiator has left.
+      const moved = pair.run(100).responderStore.log.filter(({ kind }) => kind === 'move').length;
+      expect(moved).toBe(id === 0 ? 0 : 1);
+    }
   });
 
   it('repeats what it is asked to, and ignores addresses that it does not need', () => {
