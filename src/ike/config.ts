@@ -172,7 +172,7 @@ export interface InitiatorConfig extends CommonConfig {
   /** Offers IKE fragmentation (RFC 7383), which responders always accept. Default: false. */
   readonly fragmentation?: boolean;
   /**
-   * Zero bits of the hardest puzzle that is solved for a responder under load, 8 to 32 (RFC 8019); each bit doubles the work.
+   * Zero bits of the hardest puzzle that is solved for a responder under load, 8 to 28 (RFC 8019); each bit doubles the work.
    * Default: 18.
    */
   readonly maxPuzzleDifficulty?: number;
