@@ -222,8 +222,8 @@ describe('the keys and AUTH payloads after IKE_INTERMEDIATE', () => {
       };
       pair.run(60_000);
       expect(pair.initiator.eventTypes).not.toContain('established');
-      const end = from === 'initiator' ? pair.responder : pair.initiator;
-      expect(end.ending).toBeInstanceOf(from === 'initiator' ? AuthenticationError : Error);
+      expect(pair.responder.ending).toBeInstanceOf(AuthenticationError);
+      expect((pair.initiator.ending as RefusedError).notify).toBe(NotifyType.AUTHENTICATION_FAILED);
       expectNothingLeft(pair);
     },
   );
