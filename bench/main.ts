@@ -1,5 +1,6 @@
 import { nobleProvider } from '../src/crypto/noble.ts';
 import { nodeProvider } from '../src/crypto/node.ts';
+import { defaultIkeProposals, postQuantumIkeProposals } from '../src/ike/proposal.ts';
 import { type EspFigures, espPackets } from './esp.ts';
 import { type HandshakeFigures, responderHandshakes } from './handshakes.ts';
 import { type BuildFigures, telescopeBuilds } from './telescopes.ts';
@@ -11,15 +12,17 @@ const say = (line: string) => {
 
 say('IKE handshakes as responder, one core (X25519, Ed25519 relay, NULL client, CP, AES-256-GCM)');
 const handshakes: Record<string, HandshakeFigures> = {};
-for (const [provider, count] of [
-  [nodeProvider(), 2_000],
-  [nobleProvider(), 200],
+for (const [name, provider, count, proposals] of [
+  ['node', nodeProvider(), 3_000, defaultIkeProposals],
+  ['node with ML-KEM-768', nodeProvider(), 1_000, postQuantumIkeProposals],
+  ['noble', nobleProvider(), 200, defaultIkeProposals],
+  ['noble with ML-KEM-768', nobleProvider(), 200, postQuantumIkeProposals],
 ] as const) {
-  const figures = responderHandshakes(provider, count);
-  handshakes[provider.name] = figures;
+  const figures = responderHandshakes(provider, count, proposals);
+  handshakes[name] = figures;
   const { perSecond, microseconds, cryptoShare } = figures;
   const share = `${Math.round(cryptoShare * 100)} % of it crypto`;
-  say(`  ${provider.name.padEnd(6)} ${perSecond} handshakes/s, ${microseconds} us each, ${share}`);
+  say(`  ${name.padEnd(21)} ${perSecond} handshakes/s, ${microseconds} us each, ${share}`);
 }
 
 say('Telescopes at zero RTT, client and relays in one process (node:crypto)');

@@ -96,7 +96,8 @@ function chooseTransforms(
   if (offered.some(({ type }) => !mandatory.includes(type) && !optional.includes(type))) return undefined;
   const possible = protocol === ProtocolId.IKE ? ours.filter(isForIke) : ours;
   const acceptable: Transform[][] = [];
-  for (const type of [...mandatory, ...optional]) {
+  const types = new Set([...offered, ...possible].map(({ type }) => type));
+  for (const type of [...mandatory, ...optional.filter((type) => types.has(type))]) {
     const theirs = offered.filter((transform) => transform.type === type);
     // A mandatory transform cannot be NONE. RFC 5282 8: integrity NONE and no integrity transform are the same.
     const canBeNone = optional.includes(type);

@@ -54,23 +54,23 @@ export function checkAuthRules(
 }
 
 function check(exchange: number, isResponse: boolean, payloads: readonly Payload[], more: Rules): void {
-  const what = `${nameOf(ExchangeType, exchange)} ${isResponse ? 'response' : 'request'}`;
   const found = RULES[exchange]?.[isResponse ? 'response' : 'request'];
-  if (found === undefined) throw new ProtocolError(NotifyType.INVALID_SYNTAX, `${what}: unknown exchange`);
+  const wrong = (problem: string) => {
+    const what = `${nameOf(ExchangeType, exchange)} ${isResponse ? 'response' : 'request'}`;
+    return new ProtocolError(NotifyType.INVALID_SYNTAX, `${what}: ${problem}`);
+  };
+  if (found === undefined) throw wrong('unknown exchange');
   const rules = { ...found, ...more };
   const counts: Partial<Record<Payload['kind'], number>> = {};
   for (const { kind } of payloads) counts[kind] = (counts[kind] ?? 0) + 1;
-  const fail = (kind: string, count: number): never => {
-    throw new ProtocolError(NotifyType.INVALID_SYNTAX, `${what}: ${count} ${kind} payloads`);
-  };
-  for (const [kind, count] of Object.entries(counts)) {
-    const most = rules[kind as Payload['kind']]?.[1] ?? 0;
-    if (count > most) fail(kind, count);
+  for (const kind in counts) {
+    const count = counts[kind as Payload['kind']]!;
+    if (count > (rules[kind as Payload['kind']]?.[1] ?? 0)) throw wrong(`${count} ${kind} payloads`);
   }
   if (isResponse && payloads.some((payload) => refuses(exchange, payload))) return;
-  for (const [kind, [least]] of Object.entries(rules)) {
+  for (const kind in rules) {
     const count = counts[kind as Payload['kind']] ?? 0;
-    if (count < least) fail(kind, count);
+    if (count < rules[kind as Payload['kind']]![0]) throw wrong(`${count} ${kind} payloads`);
   }
 }
 

@@ -362,11 +362,11 @@ function authPuzzle(
   payloads: readonly Payload[],
 ): Puzzle | undefined {
   const { authPuzzleDifficulty: difficulty } = config;
-  const prf = puzzlePrf(payloads);
-  if (difficulty === undefined || prf === undefined) return undefined;
+  if (difficulty === undefined) return undefined;
   // IKE_INTERMEDIATE would need the keys before IKE_AUTH comes.
   if (KEMS.includes(suite.keyExchange) || suite.additional.length > 0) return undefined;
-  return { prf, difficulty };
+  const prf = puzzlePrf(payloads);
+  return prf === undefined ? undefined : { prf, difficulty };
 }
 
 /** What the responder says of how initiators are to prove themselves; nothing unless it is told to. */
