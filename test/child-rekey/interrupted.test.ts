@@ -3,7 +3,7 @@ import { NotifyType } from '../../src/ike/constants.ts';
 import { notify } from '../../src/ike/payload/index.ts';
 import type { SaOperation } from '../../src/link/sa-store.ts';
 import { Duel, type Side } from '../support/duel.ts';
-import { close, EITHER, expectClosed, expectKept, news, rekey } from './steps.ts';
+import { close, EITHER, expectClosed, expectKept, news, rekey, tell } from './steps.ts';
 
 const STEPS = ['reserve', 'inbound', 'outbound'] as const;
 type Step = (typeof STEPS)[number];
@@ -103,6 +103,25 @@ describe('a rekey that is interrupted', () => {
     duel.deliver('a', duel.rewrite(duel.take('a'), [notify(NotifyType.NO_ADDITIONAL_SAS)]));
     duel.settle();
     expect(duel.a.outbound).toHaveLength(1);
+  });
+
+  it('by a rekey of the new SA, which is not installed yet, has the peer wait (rule 67)', () => {
+    const duel = new Duel();
+    rekey(duel, 'a');
+    duel.deliver('b');
+    duel.a.isHeld = ({ kind }) => kind === 'inbound';
+    duel.deliver('a');
+    duel.a.isHeld = () => false;
+    tell(duel, 'b', 'used', 4);
+    rekey(duel, 'b');
+    expect(duel.deliver('a').rekeyed).toEqual({ protocol: 3, spi: 4 });
+    expect(duel.deliver('b').names).toEqual(['N(TEMPORARY_FAILURE)']);
+    releaseAll(duel, 'a');
+    duel.settle();
+    expect([duel.a.outbound, duel.b.outbound]).toEqual([[4], [3]]);
+    duel.advance(10_000);
+    duel.settle();
+    expectKept(duel, 7, 6);
   });
 
   it('by an answer that comes while the peer’s own rekey is being installed', () => {
