@@ -1,6 +1,9 @@
 import { describe, expect, it } from 'vitest';
+import { anySelector } from '../../src/wire/traffic-selector.ts';
 import { Duel } from '../support/duel.ts';
 import { draw, expectOneIkeSa, type Nonces, rekey } from './expectations.ts';
+
+const UDP = { ...anySelector(4), protocol: 17 };
 
 // A's request is N1 and IKE SPI 3, B's N2 and 4; B answers A with N3 and 5, A answers B with N4 and 6.
 interface Row {
@@ -51,6 +54,24 @@ describe('two rekeys of one IKE SA at the same time', () => {
       expect(duel.deliver('a')).toMatchObject({ ike: row.deletedByA, response: true, names: [] });
       expect(duel.deliver('b')).toMatchObject({ ike: row.deletedByB, response: true, names: [] });
       expectOneIkeSa(duel, row.keptAtA, row.keptAtB);
+    },
+  );
+
+  it.each(ROWS.filter(({ keptAtA }) => keptAtA === A_WINS.keptAtA))(
+    'is decided when the peer goes on with its own, before its answer has come ($lowest is the lowest nonce)',
+    ({ nonces }) => {
+      const duel = collide(nonces);
+      const answer = duel.take('b');
+      duel.deliver('a');
+      const farewell = duel.take('b');
+      duel.call('a', (ike, now) => ike.createChild({ tsI: [UDP], tsR: [UDP] }, now));
+      expect(duel.deliver('b')).toMatchObject({ ike: [3, 5] });
+      expect(duel.ikeSas('b').current).toBe(5);
+      duel.deliver('b', answer);
+      expect(duel.ikeSas('b').current).toBe(5);
+      duel.deliver('b', farewell);
+      duel.settle();
+      expectOneIkeSa(duel, 3, 5);
     },
   );
 
