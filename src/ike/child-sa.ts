@@ -73,8 +73,8 @@ export interface ChildAgreement {
   readonly spiOut: number;
   readonly suite: EspSuite;
   readonly nonces: NoncePair;
-  /** The method and the secret of the exchange's own key exchange, if there was one. */
-  readonly keyExchange?: { readonly method: number; readonly secret: Uint8Array };
+  /** The method of the exchange's own key exchange, if there was one; its secret, and those of additional ones. */
+  readonly keyExchange?: { readonly method: number; readonly secrets: readonly Uint8Array[] };
   readonly assigned?: AssignedAddresses;
 }
 
@@ -126,22 +126,29 @@ export function newTunnel(sa: SaContext, role: Role, { tsI, tsR }: SelectorPair)
   };
 }
 
-/**
- * Reserves an SPI for what `body` does with it (RFC 7296 2.8: before it appears on the wire), and gives it back unless that
- * has made a Child SA of it. @throws LocalError if there is none
- */
+/** Reserves an SPI, before it appears on the wire (RFC 7296 2.8). @throws LocalError if there is none */
+export function* reserveSpi(sa: SaContext): Procedure<Reservation> {
+  const path = espPath(sa);
+  const result = yield* operation({ kind: 'reserve', path });
+  if (!result.ok) throw new LocalError(`no SPI for the Child SA: ${result.error}`);
+  return { spi: result.spi, path };
+}
+
+/** Gives it back, unless there is a Child SA of it now. */
+export function releaseSpi(sa: SaContext, reserved: Reservation): void {
+  if (!sa.children.has(reserved.spi)) sa.submit({ kind: 'remove', direction: 'inbound', ...reserved });
+}
+
+/** Reserves an SPI for what `body` makes of it. @throws LocalError if there is none */
 export function* withReservedSpi<R>(
   sa: SaContext,
   body: (reserved: Reservation) => Procedure<R>,
 ): Procedure<R> {
-  const path = espPath(sa);
-  const result = yield* operation({ kind: 'reserve', path });
-  if (!result.ok) throw new LocalError(`no SPI for the Child SA: ${result.error}`);
-  const reserved: Reservation = { spi: result.spi, path };
+  const reserved = yield* reserveSpi(sa);
   try {
     return yield* body(reserved);
   } finally {
-    if (!sa.children.has(reserved.spi)) sa.submit({ kind: 'remove', direction: 'inbound', ...reserved });
+    releaseSpi(sa, reserved);
   }
 }
 
@@ -158,8 +165,8 @@ export function* installInbound(
   const { role, spiOut, suite, nonces, keyExchange, assigned } = agreement;
   const { suite: ike, keys } = sa.negotiated!;
   const { spi: spiIn, path } = reserved;
-  const derived = deriveChildKeys(sa.crypto, ike.prf, suite, keys.skD, nonces, keyExchange?.secret);
-  if (keyExchange !== undefined) zero(keyExchange.secret);
+  const derived = deriveChildKeys(sa.crypto, ike.prf, suite, keys.skD, nonces, keyExchange?.secrets);
+  if (keyExchange !== undefined) zero(...keyExchange.secrets);
   const { initiatorToResponder, responderToInitiator } = derived;
   const isInitiator = role === 'initiator';
   const limits = childLimits(sa.config.childLifetime, suite);

@@ -20,11 +20,14 @@ function lowest({ nonceI, nonceR }: NoncePair): Uint8Array {
   return compareBytes(nonceI, nonceR) < 0 ? nonceI : nonceR;
 }
 
-/** What we are doing with an IKE SA as a whole; `rekeyed`: another one has taken its place. */
-export type IkeActivity = 'idle' | 'rekeying' | 'rekeyed' | 'closing';
+/**
+ * What we are doing with an IKE SA as a whole; `replacing`: our rekey is the one that counts, and has additional key
+ * exchanges still to do; `rekeyed`: another one has taken its place.
+ */
+export type IkeActivity = 'idle' | 'rekeying' | 'replacing' | 'rekeyed' | 'closing';
 
-/** What we are doing with a Child SA; `rekeyed`: another one has taken its place, and it is about to be closed. */
-export type ChildActivity = 'idle' | 'rekeying' | 'rekeyed' | 'closing';
+/** The same for a Child SA; `rekeyed`: another one has taken its place, and it is about to be closed. */
+export type ChildActivity = IkeActivity;
 
 /**
  * The error notify for a request to create a Child SA (RFC 7296 2.25.2); undefined if it is to be answered as usual.
@@ -47,6 +50,7 @@ export function refusalToRekeyChild(ike: IkeActivity, child: ChildActivity | und
     case 'idle':
     case 'rekeying':
       return undefined;
+    case 'replacing':
     case 'rekeyed':
     case 'closing':
       return NotifyType.TEMPORARY_FAILURE;

@@ -13,9 +13,10 @@ import { MessageStream, type Received } from './message-stream.ts';
 import { notify, ProtocolId } from './payload/index.ts';
 import { type Effect, type Message, type Outcome, type Procedure, Run } from './procedure.ts';
 import type { Answer } from './procedures/answer.ts';
-import { answerCreateChild } from './procedures/create-child.ts';
+import { answerCreateChild } from './procedures/answer-create-child.ts';
 import { deleteIkeSa, deleteReplaced } from './procedures/delete.ts';
 import { answerIkeAuth, initiateIkeAuth } from './procedures/ike-auth.ts';
+import { abandonFollowUp, answerFollowUp } from './procedures/ike-followup-ke.ts';
 import { answerIkeIntermediate, initiateIkeIntermediate } from './procedures/ike-intermediate.ts';
 import { answerIkeSaInit, initiateIkeSaInit } from './procedures/ike-sa-init.ts';
 import { answerInformational } from './procedures/informational.ts';
@@ -240,8 +241,19 @@ export class IkeSa {
   *#answerEstablished(message: Message): Procedure<Answer> {
     const isCandidate = this.context.lineage.candidate === this.context;
     if (isCandidate && isAboutChildren(message)) inherit(this.context);
-    if (message.header.exchangeType === ExchangeType.INFORMATIONAL)
-      return answerInformational(this.context, message);
+    switch (message.header.exchangeType) {
+      case ExchangeType.INFORMATIONAL:
+        return answerInformational(this.context, message);
+      case ExchangeType.IKE_FOLLOWUP_KE:
+        return { payloads: yield* answerFollowUp(this.context, message) };
+      default:
+        return yield* this.#answerCreateChild(message);
+    }
+  }
+
+  *#answerCreateChild(message: Message): Procedure<Answer> {
+    // With one request at a time, the peer has given up what it had begun before.
+    abandonFollowUp(this.context);
     return isIkeRekey(message)
       ? answerRekeyIke(this.context, message)
       : yield* answerCreateChild(this.context, message);
@@ -394,6 +406,7 @@ export class IkeSa {
     agenda.clear();
     this.#initiating?.end();
     this.#answering?.end();
+    abandonFollowUp(this.context);
     for (const child of children.values()) removeSas(this.context, child);
     negotiated?.keys.destroy();
     lock?.destroy();

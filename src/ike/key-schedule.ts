@@ -34,15 +34,19 @@ export function initialSkeyseed(
   return crypto.prf(prf, key, sharedSecret);
 }
 
-/** SKEYSEED = prf(SK_d (old), g^ir (new) | Ni | Nr), with the PRF of the old IKE SA (RFC 7296 2.18). */
+/**
+ * SKEYSEED = prf(SK_d (old), SK(0) | Ni | Nr | SK(1) | ... | SK(n)), with the PRF of the old IKE SA (RFC 7296 2.18); SK(0) is
+ * g^ir, and the others those of additional key exchanges (RFC 9370 2.2.4). In IKE_INTERMEDIATE there is one at a time (RFC
+ * 9370 2.2.2).
+ */
 export function rekeyedSkeyseed(
   crypto: CryptoProvider,
   prf: number,
   skD: Uint8Array,
   { nonceI, nonceR }: Pick<KeyInputs, 'nonceI' | 'nonceR'>,
-  sharedSecret: Uint8Array,
+  [first, ...additional]: readonly Uint8Array[],
 ): Uint8Array {
-  return crypto.prf(prf, skD, concat(sharedSecret, nonceI, nonceR));
+  return crypto.prf(prf, skD, first, nonceI, nonceR, ...additional);
 }
 
 /**
@@ -114,8 +118,9 @@ export interface ChildKeys {
 }
 
 /**
- * KEYMAT = prf+(SK_d, Ni | Nr), or prf+(SK_d, g^ir | Ni | Nr) after a key exchange of its own (RFC 7296 2.17): the
- * initiator of that exchange to its responder first, in each direction encryption before integrity.
+ * KEYMAT = prf+(SK_d, Ni | Nr), or prf+(SK_d, SK(0) | Ni | Nr | SK(1) | ... | SK(n)) after key exchanges of its own (RFC
+ * 7296 2.17, RFC 9370 2.2.4): the initiator of that exchange to its responder first, in each direction encryption before
+ * integrity.
  */
 export function deriveChildKeys(
   crypto: CryptoProvider,
@@ -123,11 +128,11 @@ export function deriveChildKeys(
   suite: ProtectionSuite,
   skD: Uint8Array,
   { nonceI, nonceR }: Pick<KeyInputs, 'nonceI' | 'nonceR'>,
-  sharedSecret: Uint8Array = new Uint8Array(0),
+  [first = new Uint8Array(0), ...additional]: readonly Uint8Array[] = [],
 ): ChildKeys {
   const lengths = protectionKeyLengths(suite);
   const total = 2 * (lengths.encryption + lengths.integrity);
-  const seed = concat(sharedSecret, nonceI, nonceR);
+  const seed = concat(first, nonceI, nonceR, ...additional);
   const take = cutter(prfPlus(crypto, prf, skD, seed, total));
   zero(seed);
   const direction = () => ({ encryption: take(lengths.encryption), integrity: take(lengths.integrity) });

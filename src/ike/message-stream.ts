@@ -24,6 +24,13 @@ const REASSEMBLY_PATIENCE: Millis = 30_000;
 /** The name of its entry in the agenda. */
 const REASSEMBLY = 'reassembly';
 
+/** What requests there can be once the IKE SA is established. */
+const ESTABLISHED_EXCHANGES: readonly number[] = [
+  ExchangeType.CREATE_CHILD_SA,
+  ExchangeType.INFORMATIONAL,
+  ExchangeType.IKE_FOLLOWUP_KE,
+];
+
 /** A message that is the peer's and that is due: what it says, or what is wrong with it. */
 export type Received =
   | { readonly kind: 'request'; readonly message: Message }
@@ -208,7 +215,7 @@ export class MessageStream {
       const due = isComplete ? ExchangeType.IKE_AUTH : ExchangeType.IKE_INTERMEDIATE;
       return role === 'responder' && exchangeType === due;
     }
-    return exchangeType === ExchangeType.CREATE_CHILD_SA || exchangeType === ExchangeType.INFORMATIONAL;
+    return ESTABLISHED_EXCHANGES.includes(exchangeType);
   }
 
   #send(exchangeType: number, datagrams: readonly Uint8Array[]): void {

@@ -129,6 +129,8 @@ function chooseOfEach(
   for (const transform of first) {
     const isMethod = isKeyExchange(transform) && transform.id !== NONE;
     if (isMethod && taken.includes(transform.id)) continue;
+    // What is additional needs something that it adds to.
+    if (isMethod && transform.type !== TransformType.KE && taken.length === 0) continue;
     const others = chooseOfEach(rest, isMethod ? [...taken, transform.id] : taken);
     if (others !== undefined) return [transform, ...others];
   }

@@ -8,7 +8,7 @@ type Rules = Readonly<Partial<Record<Payload['kind'], readonly [number, number]>
 /** Notifies, vendor IDs and payloads that we do not interpret, which may be in any message. */
 const ANYWHERE: Rules = { NOTIFY: [0, 40], VENDOR_ID: [0, 20], UNKNOWN: [0, 20] };
 
-// RFC 7296 1.2, 1.3, 1.4, 3.6 and appendix C; RFC 9370 2.2.2.
+// RFC 7296 1.2, 1.3, 1.4, 3.6 and appendix C; RFC 9370 2.2.2, 2.2.4.
 const CHILD: Rules = { SA: [1, 1], TSi: [1, 1], TSr: [1, 1] };
 const CHILDLESS: Rules = { SA: [0, 0], TSi: [0, 0], TSr: [0, 0] };
 const CERTIFICATES: Rules = { CERT: [0, 10], CERTREQ: [0, 10] };
@@ -29,6 +29,7 @@ const RULES: Readonly<Record<number, { readonly request: Rules; readonly respons
   },
   [ExchangeType.IKE_INTERMEDIATE]: { request: KEY_EXCHANGE, response: KEY_EXCHANGE },
   [ExchangeType.CREATE_CHILD_SA]: { request: CREATE_CHILD, response: CREATE_CHILD },
+  [ExchangeType.IKE_FOLLOWUP_KE]: { request: KEY_EXCHANGE, response: KEY_EXCHANGE },
   [ExchangeType.INFORMATIONAL]: { request: INFORMATIONAL, response: INFORMATIONAL },
 };
 

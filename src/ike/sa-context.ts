@@ -16,6 +16,7 @@ import { startLifetime } from './lifetime.ts';
 import type { NatLocation } from './nat-detection.ts';
 import type { Outbox } from './outbox.ts';
 import type { IkeEvent, Peer } from './output.ts';
+import type { PendingFollowUp } from './procedures/ike-followup-ke.ts';
 import type { IkeSuite } from './proposal.ts';
 import type { Protection } from './protection.ts';
 import type { PuzzleSolver } from './puzzle.ts';
@@ -163,6 +164,8 @@ export interface SaContext extends SaSinks {
   activity: IkeActivity;
   /** The exchange of ours that is under way. */
   underWay: Urgency | undefined;
+  /** What the peer has begun with CREATE_CHILD_SA and has to end with IKE_FOLLOWUP_KE (RFC 9370 2.2.4). */
+  followUp: PendingFollowUp | undefined;
   /** By our SPI; those that only receive late packets are among them. */
   readonly children: Map<number, ChildSa>;
 }
@@ -190,6 +193,7 @@ export function newContext(
     established: negotiated !== undefined,
     activity: 'idle',
     underWay: undefined,
+    followUp: undefined,
     children: new Map(),
     ...sinks,
   };

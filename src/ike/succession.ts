@@ -1,6 +1,7 @@
 import type { Millis } from '../link/clock.ts';
 import { hex } from '../wire/bytes.ts';
 import { startLifetime } from './lifetime.ts';
+import { abandonFollowUp } from './procedures/ike-followup-ke.ts';
 import type { SaContext } from './sa-context.ts';
 
 /**
@@ -18,6 +19,7 @@ export function inherit(heir: SaContext): void {
   const isClosing = current.activity === 'closing';
   lineage.current = heir;
   lineage.candidate = undefined;
+  abandonFollowUp(current);
   lineage.jobs.drop('rekey-ike');
   dismiss(current);
   startLifetime(heir);

@@ -56,6 +56,11 @@ export function proposal(...methods: readonly number[]): Proposal {
   };
 }
 
+/** The same, with P-384 as an additional key exchange. */
+export function withAdditional({ transforms }: Proposal): Proposal {
+  return { transforms: [...transforms, { type: TransformType.ADDKE1, id: KeyExchangeMethod.ECP_384 }] };
+}
+
 /** Each prefers the key exchange method that is the other's second choice. */
 export const KE_MISMATCH: DuelOptions = {
   initiator: { childProposals: [proposal(KeyExchangeMethod.CURVE25519, KeyExchangeMethod.ECP_256)] },

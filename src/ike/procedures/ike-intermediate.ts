@@ -82,7 +82,7 @@ function advance(
   const { keys: oldKeys, suite, intAuth } = old;
   const nothing = new Uint8Array(0);
   const [, ...pendingMethods] = old.pendingMethods;
-  const skeyseed = rekeyedSkeyseed(crypto, suite.prf, oldKeys.skD, old, sharedSecret);
+  const skeyseed = rekeyedSkeyseed(crypto, suite.prf, oldKeys.skD, old, [sharedSecret]);
   const keys = deriveIkeKeys(crypto, suite, old, skeyseed, sa.config.keyLog);
   zero(sharedSecret, skeyseed);
   sa.negotiated = {

@@ -83,7 +83,7 @@ function closeChild(sa: SaContext, spi: Uint8Array): Uint8Array[] {
   }
   const successor = child.rival?.child;
   const isReplaced = successor !== undefined && isLive(sa, successor);
-  if (child.state === 'rekeying' && !isReplaced) {
+  if ((child.state === 'rekeying' || child.state === 'replacing') && !isReplaced) {
     // It may be that the peer has answered our request to replace it, and does not wait for us to delete it.
     child.lost = true;
     return [encodeSpi(child.spiIn)];

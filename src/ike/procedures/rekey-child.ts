@@ -20,14 +20,18 @@ import {
   superviseChild,
   takeOver,
 } from '../child-sa.ts';
-import { losesCollision } from '../collision.ts';
+import { losesCollision, type NoncePair } from '../collision.ts';
 import { NotifyType } from '../constants.ts';
 import { IkeError, LocalError, RefusedError } from '../errors.ts';
 import type { Procedure } from '../procedure.ts';
 import type { SaContext } from '../sa-context.ts';
 import { type AgreedChild, isFatal, requestChild } from './create-child.ts';
 import { deleteChild, deleteSpis } from './delete.ts';
+import { abandonFollowUp } from './ike-followup-ke.ts';
 import { CLOSED_BY_PEER } from './informational.ts';
+
+/** Refusals that are not for good; the peer does not remember an exchange, or has no use for it now (RFC 9370 2.2.4). */
+const RETRIED: readonly number[] = [NotifyType.TEMPORARY_FAILURE, NotifyType.STATE_NOT_FOUND];
 
 /** Does what an alarm of a Child SA is for. */
 export function wakeChild(sa: SaContext, child: ChildSa, alarm: Alarm): void {
@@ -87,6 +91,7 @@ export function* rekeyChild(sa: SaContext, old: ChildSa): Procedure<void> {
     tsI: old.tunnel.local,
     tsR: old.tunnel.remote,
     replaces: old,
+    claim: (nonces: NoncePair) => claimRekey(sa, old, nonces),
   };
   try {
     yield* requestChild(sa, wanted, (reserved, agreed) => replace(sa, old, reserved, agreed));
@@ -98,22 +103,36 @@ export function* rekeyChild(sa: SaContext, old: ChildSa): Procedure<void> {
   }
 }
 
+/**
+ * Additional key exchanges are still to be done: false if the peer's rekey is the one that counts. Otherwise it is given up,
+ * and another one refused.
+ */
+function claimRekey(sa: SaContext, old: ChildSa, nonces: NoncePair): boolean {
+  const { rival } = old;
+  if (rival !== undefined && losesCollision(nonces, rival.nonces)) return false;
+  old.state = 'replacing';
+  if (rival !== undefined) makeRedundant(sa, rival);
+  return true;
+}
+
 /** Our request has come to nothing. */
 function takeRefusal(sa: SaContext, old: ChildSa, refusal: RefusedError): void {
   // RFC 7296 2.8.1: the peer's own exchange is what it refuses ours for.
-  if (old.rival !== undefined || old.state !== 'rekeying') return;
-  if (refusal.notify === NotifyType.TEMPORARY_FAILURE) retryLater(sa, old);
+  if (old.rival?.redundant === false || (old.state !== 'rekeying' && old.state !== 'replacing')) return;
+  if (RETRIED.includes(refusal.notify)) retryLater(sa, old);
   if (refusal.notify === NotifyType.CHILD_SA_NOT_FOUND) old.lost = true;
 }
 
 /** What becomes of the old one if it was not replaced by ours. */
 function settle(sa: SaContext, old: ChildSa): void {
-  if (old.state !== 'rekeying') return;
+  const { state, rival } = old;
+  if (state !== 'rekeying' && state !== 'replacing') return;
+  old.state = 'idle';
   if (old.lost) {
     sa.lineage.childLoss = new IkeError(CLOSED_BY_PEER);
     removeChild(sa, old);
-  } else if (old.rival === undefined) old.state = 'idle';
-  else awaitDelete(sa, old);
+  } else if (rival?.redundant) old.rival = undefined;
+  else if (rival?.child !== undefined) awaitDelete(sa, old);
 }
 
 function* replace(
@@ -139,7 +158,7 @@ function* replace(
     // The peer may send on it until it knows that it is redundant.
     if (isRedundant(old, agreement)) return yield* deleteChild(sa, child);
     // It is decided: from now on the peer is refused to rekey the old one.
-    if (old.state === 'rekeying') old.state = 'closing';
+    if (old.state === 'rekeying' || old.state === 'replacing') old.state = 'closing';
     if (!isClosed()) yield* installOutbound(sa, child);
   } catch (error) {
     if (old.state === 'closing') old.state = 'rekeying';
@@ -166,6 +185,7 @@ function isRedundant({ rival }: ChildSa, { nonces }: ChildAgreement): boolean {
 function makeRedundant(sa: SaContext, rival: Rival): void {
   rival.redundant = true;
   const { child } = rival;
+  if (child === undefined) abandonFollowUp(sa);
   if (child === undefined || !isLive(sa, child)) return;
   awaitDelete(sa, child);
   dropOutbound(sa, child);

@@ -1,6 +1,6 @@
 import type { KeyExchange } from '../../crypto/provider.ts';
 import { TransformType, zero } from '../../crypto/transforms.ts';
-import { losesCollision, refusalToRekeyIke } from '../collision.ts';
+import { losesCollision, type NoncePair, refusalToRekeyIke } from '../collision.ts';
 import type { Proposal } from '../config.ts';
 import { ExchangeType, NotifyType } from '../constants.ts';
 import { NoAnswerError, ProtocolError, RefusedError } from '../errors.ts';
@@ -24,6 +24,7 @@ import type { Negotiated, Role, SaContext } from '../sa-context.ts';
 import { dismiss, inherit } from '../succession.ts';
 import type { Answer } from './answer.ts';
 import { deleteIkePayload, deleteReplaced } from './delete.ts';
+import { abandonFollowUp, type FollowUp, followUp, postpone } from './ike-followup-ke.ts';
 
 // RFC 7296 1.3.2: HDR, SK {SA, Ni, KEi}  -->  <--  HDR, SK {SA, Nr, KEr}
 
@@ -32,6 +33,9 @@ const SPI_LENGTH = 8;
 
 /** A peer that goes on with TEMPORARY_FAILURE for so long does not agree with us on the state of the IKE SA (RFC 7296 2.25). */
 const RETRY_PATIENCE = 300_000;
+
+/** Refusals that are not for good; the peer does not remember an exchange, or has no use for it now (RFC 9370 2.2.4). */
+const RETRIED: readonly number[] = [NotifyType.TEMPORARY_FAILURE, NotifyType.STATE_NOT_FOUND];
 
 /** What the peer agreed to. */
 interface Agreement {
@@ -56,7 +60,7 @@ export function* rekeyIke(sa: SaContext): Procedure<'deleted' | undefined> {
     if (error instanceof ProtocolError) yield* farewell([deleteIkePayload]);
     throw error;
   } finally {
-    if (sa.activity === 'rekeying') sa.activity = 'idle';
+    if (sa.activity === 'rekeying' || sa.activity === 'replacing') sa.activity = 'idle';
   }
 }
 
@@ -80,7 +84,8 @@ function* negotiate(sa: SaContext): Procedure<Agreement | undefined> {
       const refusal = payloads.find(
         (payload): payload is NotifyPayload => payload.kind === 'NOTIFY' && isErrorNotify(payload),
       );
-      if (refusal === undefined) return accept(sa, proposals, keyExchange, { localSpi, nonceI, payloads });
+      if (refusal === undefined)
+        return yield* accept(sa, proposals, keyExchange, { localSpi, nonceI, payloads });
       const wanted = refusal.type === NotifyType.INVALID_KE_PAYLOAD ? decodeMethod(refusal.data) : undefined;
       const isPossible = wanted !== undefined && methods.includes(wanted) && !tried.includes(wanted);
       if (!isPossible || tried.length > 1 || sa.lineage.current !== sa) {
@@ -98,7 +103,8 @@ function* negotiate(sa: SaContext): Procedure<Agreement | undefined> {
 function takeRefusal(sa: SaContext, type: number): void {
   if (type === NotifyType.INVALID_SYNTAX) throw new RefusedError(type, 'the rekeying of the IKE SA');
   const { agenda, now } = sa;
-  if (type !== NotifyType.TEMPORARY_FAILURE || sa.activity !== 'rekeying') {
+  const isOurs = sa.activity === 'rekeying' || sa.activity === 'replacing';
+  if (!RETRIED.includes(type) || !isOurs) {
     agenda.delete('disagreement');
     return;
   }
@@ -108,8 +114,11 @@ function takeRefusal(sa: SaContext, type: number): void {
   );
 }
 
-/** @throws ProtocolError if it does not answer our request */
-function accept(
+/**
+ * Does the additional key exchanges; undefined if there are some and the peer's rekey is the one that counts.
+ * @throws ProtocolError if it does not answer our request; RefusedError
+ */
+function* accept(
   sa: SaContext,
   proposals: readonly Proposal[],
   keyExchange: KeyExchange,
@@ -118,7 +127,7 @@ function accept(
     readonly nonceI: Uint8Array;
     readonly payloads: readonly Payload[];
   },
-): Agreement {
+): Procedure<Agreement | undefined> {
   const { localSpi, nonceI, payloads } = request;
   checkRules(ExchangeType.CREATE_CHILD_SA, true, payloads);
   const chosen = verifyAnswer(proposals, payloadOf(payloads, 'SA').proposals, ProtocolId.IKE);
@@ -130,10 +139,51 @@ function accept(
     ke.method !== keyExchange.method
   )
     throw syntax('the peer rekeyed the IKE SA with another key exchange method than we used');
-  const nonceR = checkedNonce(payloads, ikeSuite(chosen).prf);
+  const { prf, additional } = ikeSuite(chosen);
+  const nonceR = checkedNonce(payloads, prf);
   const inputs = { spiI: localSpi, spiR: chosen.spi.slice(), nonceI, nonceR };
-  const sharedSecret = checkedAgreement(() => keyExchange.agree(ke.data));
-  return { localSpi, negotiated: derive(sa, 'initiator', chosen, sharedSecret, inputs) };
+  const secrets = [checkedAgreement(() => keyExchange.agree(ke.data))];
+  if (additional.length > 0) {
+    if (!claimRekey(sa, inputs)) {
+      zero(...secrets);
+      return undefined;
+    }
+    const more = yield* goOn(sa, additional, payloads);
+    if (more === undefined) return undefined;
+    secrets.push(...more);
+  }
+  return { localSpi, negotiated: derive(sa, 'initiator', chosen, secrets, inputs) };
+}
+
+/** Does the additional key exchanges; undefined if the peer refuses one. */
+function* goOn(
+  sa: SaContext,
+  methods: readonly number[],
+  response: readonly Payload[],
+): Procedure<Uint8Array[] | undefined> {
+  try {
+    return yield* followUp(sa, methods, response);
+  } catch (error) {
+    if (!(error instanceof RefusedError)) throw error;
+    takeRefusal(sa, error.notify);
+    return undefined;
+  }
+}
+
+/**
+ * Additional key exchanges are still to be done: false if the peer's rekey is the one that counts. Otherwise it is given up,
+ * and another one refused.
+ */
+function claimRekey(sa: SaContext, nonces: NoncePair): boolean {
+  const { lineage, followUp } = sa;
+  const { candidate } = lineage;
+  const theirs = candidate?.negotiated ?? followUp?.nonces;
+  if (lineage.current !== sa || (theirs !== undefined && losesCollision(nonces, theirs))) return false;
+  if (sa.activity === 'rekeying') sa.activity = 'replacing';
+  if (candidate !== undefined) dismiss(candidate);
+  lineage.candidate = undefined;
+  abandonFollowUp(sa);
+  return true;
 }
 
 /** Makes the new IKE SA, if there is an agreement on one, and settles which one counts. */
@@ -148,8 +198,10 @@ function* conclude(sa: SaContext, agreement: Agreement | undefined): Procedure<'
   const made = lineage.found({ role: 'initiator', origin, ...agreement });
   const isRedundant = candidate !== undefined && losesCollision(agreement.negotiated, candidate.negotiated!);
   if (isRedundant) inherit(candidate);
+  const pending = sa.followUp?.nonces;
+  const isLosing = pending !== undefined && losesCollision(agreement.negotiated, pending);
   // It was replaced already if the peer has begun to use its own: that knew all the nonces before us.
-  if (lineage.current !== sa) {
+  if (isLosing || lineage.current !== sa) {
     made.close();
     return undefined;
   }
@@ -179,7 +231,7 @@ export function answerRekeyIke(sa: SaContext, { payloads }: Message): Answer {
     ProtocolId.IKE,
   );
   if (chosen === undefined) return refuse(NotifyType.NO_PROPOSAL_CHOSEN);
-  const { prf, keyExchange: method } = ikeSuite(chosen);
+  const { prf, keyExchange: method, additional } = ikeSuite(chosen);
   const ke = findPayload(payloads, 'KE');
   if (ke?.method !== method) return refuse(NotifyType.INVALID_KE_PAYLOAD, encodeMethod(method));
   const nonceI = checkedNonce(payloads, prf);
@@ -187,17 +239,37 @@ export function answerRekeyIke(sa: SaContext, { payloads }: Message): Answer {
   const localSpi = crypto.random(SPI_LENGTH);
   const inputs = { spiI: chosen.spi.slice(), spiR: localSpi, nonceI, nonceR };
   const { publicValue, sharedSecret } = checkedAgreement(() => crypto.answerKeyExchange(method, ke.data));
-  const negotiated = derive(sa, 'responder', chosen, sharedSecret, inputs);
-  const made = lineage.found({ role: 'responder', localSpi, origin: sa.origin, negotiated });
-  if (sa.activity === 'rekeying') lineage.candidate = made;
-  else inherit(made);
-  return {
-    payloads: [
-      { kind: 'SA', proposals: [{ ...chosen, protocol: ProtocolId.IKE, spi: localSpi }] },
-      { kind: 'NONCE', data: nonceR },
-      { kind: 'KE', method, data: publicValue },
-    ],
+  const payloadsOut: Payload[] = [
+    { kind: 'SA', proposals: [{ ...chosen, protocol: ProtocolId.IKE, spi: localSpi }] },
+    { kind: 'NONCE', data: nonceR },
+    { kind: 'KE', method, data: publicValue },
+  ];
+  const make = (secrets: readonly Uint8Array[]) => {
+    const negotiated = derive(sa, 'responder', chosen, secrets, inputs);
+    const made = lineage.found({ role: 'responder', localSpi, origin: sa.origin, negotiated });
+    if (sa.activity === 'rekeying') lineage.candidate = made;
+    else inherit(made);
   };
+  if (additional.length === 0) {
+    make([sharedSecret]);
+    return { payloads: payloadsOut };
+  }
+  const pending: FollowUp = {
+    methods: additional,
+    nonces: inputs,
+    // biome-ignore lint/correctness/useYield: it never waits
+    *complete(secrets) {
+      const late = refusalToRekeyIke(sa.activity, isChangingChild(sa));
+      if (late !== undefined) {
+        pending.abandon();
+        return [notify(late)];
+      }
+      make([sharedSecret, ...secrets]);
+      return [];
+    },
+    abandon: () => zero(sharedSecret),
+  };
+  return { payloads: [...payloadsOut, postpone(sa, pending)] };
 }
 
 /** We are creating, rekeying or closing a Child SA. */
@@ -209,20 +281,20 @@ function refuse(type: number, data?: Uint8Array): Answer {
   return { payloads: [notify(type, data)] };
 }
 
-/** SKEYSEED with the old PRF, all else with the new one (RFC 7296 2.18). Overwrites the shared secret. */
+/** SKEYSEED with the old PRF, all else with the new one (RFC 7296 2.18). Overwrites the secrets. */
 function derive(
   sa: SaContext,
   role: Role,
   chosen: Chosen,
-  sharedSecret: Uint8Array,
+  secrets: readonly Uint8Array[],
   inputs: Pick<Negotiated, 'spiI' | 'spiR' | 'nonceI' | 'nonceR'>,
 ): Negotiated {
   const { crypto } = sa;
   const old = sa.negotiated!;
   const suite = ikeSuite(chosen);
-  const skeyseed = rekeyedSkeyseed(crypto, old.suite.prf, old.keys.skD, inputs, sharedSecret);
+  const skeyseed = rekeyedSkeyseed(crypto, old.suite.prf, old.keys.skD, inputs, secrets);
   const keys = deriveIkeKeys(crypto, suite, inputs, skeyseed, sa.config.keyLog);
-  zero(sharedSecret, skeyseed);
+  zero(...secrets, skeyseed);
   const protection = new Protection(crypto, keys, role, old.fragmentation);
   return { ...old, ...inputs, suite, keys, protection };
 }

@@ -4,7 +4,12 @@ import vectors from '../../../fixtures/vectors/ike-keys.json' with { type: 'json
 import { nodeProvider } from '../../../src/crypto/node.ts';
 import type { CryptoProvider, ProtectionKeys } from '../../../src/crypto/provider.ts';
 import { createAuth, verifyAuth } from '../../../src/ike/auth.ts';
-import { deriveChildKeys, deriveIkeKeys, initialSkeyseed } from '../../../src/ike/key-schedule.ts';
+import {
+  deriveChildKeys,
+  deriveIkeKeys,
+  initialSkeyseed,
+  rekeyedSkeyseed,
+} from '../../../src/ike/key-schedule.ts';
 import { concat, fromHex, hex, utf8 } from '../../../src/wire/bytes.ts';
 import { seededRandom } from '../../support/seeded-random.ts';
 
@@ -156,7 +161,7 @@ describe('derived keys', () => {
       );
 
       const secret = fromHex('5ec2e7'.repeat(11));
-      const withKe = deriveChildKeys(provider, prf, suite, keys.skD, inputs, secret);
+      const withKe = deriveChildKeys(provider, prf, suite, keys.skD, inputs, [secret]);
       const [one, other] = [withKe.initiatorToResponder, withKe.responderToInitiator];
       expect(hex(one.encryption) + hex(one.integrity) + hex(other.encryption) + hex(other.integrity)).toBe(
         expand(hash, keys.skD, fromHex(hex(secret) + nonces), 2 * (a + e)),
@@ -167,6 +172,14 @@ describe('derived keys', () => {
         expect(secret.every((octet) => octet === 0)).toBe(true);
     },
   );
+});
+
+it('makes SKEYSEED of SK(0) | Ni | Nr | SK(1) | ... | SK(n) in a rekey (RFC 9370 2.2.4)', () => {
+  const [skD, first, second, third] = ['5d', 'a0', 'a1', 'a2'].map((octet) => fromHex(octet.repeat(32)));
+  const nonces = { nonceI: fromHex('1'.repeat(64)), nonceR: fromHex('2'.repeat(64)) };
+  const skeyseed = rekeyedSkeyseed(provider, 5, skD, nonces, [first, second, third]);
+  const { nonceI, nonceR } = nonces;
+  expect(hex(skeyseed)).toBe(hex(hmac('sha256', skD, first, nonceI, nonceR, second, third)));
 });
 
 describe('shared key AUTH', () => {
