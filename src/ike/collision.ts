@@ -60,9 +60,9 @@ export function refusalToRekeyChild(ike: IkeActivity, child: ChildActivity | und
 /**
  * The error notify for a request to rekey the IKE SA (RFC 7296 2.25.1, 2.25.2); undefined if it is to be answered as usual,
  * which it is also when we are rekeying it.
- * @param isChangingChild - a Child SA of it is being created, rekeyed or closed by us
+ * @param isChangingChildren - a Child SA of it is being created, rekeyed or closed by us, or all are about to be moved
  */
-export function refusalToRekeyIke(ike: IkeActivity, isChangingChild: boolean): number | undefined {
-  const isPossible = (ike === 'idle' || ike === 'rekeying') && !isChangingChild;
+export function refusalToRekeyIke(ike: IkeActivity, isChangingChildren: boolean): number | undefined {
+  const isPossible = (ike === 'idle' || ike === 'rekeying') && !isChangingChildren;
   return isPossible ? undefined : NotifyType.TEMPORARY_FAILURE;
 }

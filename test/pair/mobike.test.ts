@@ -230,6 +230,18 @@ describe('an initiator whose address has changed (RFC 4555 3.5)', () => {
   });
 });
 
+describe('an IKE SA that is rekeyed while the responder makes sure of an address', () => {
+  it('is rekeyed a little later: ESP goes to the new address all the same', () => {
+    const { pair, move } = make(15);
+    move(AWAY);
+    pair.run(25);
+    pair.call(pair.initiator, (ike, now) => ike.rekey(now));
+    pair.run(60_000);
+    expect(pair.responder.eventTypes).toContain('rekeyed');
+    expect(outboundPath(pair.responder).address).toBe(AWAY.localAddress);
+  });
+});
+
 describe('the mapping of a NAT that changes (RFC 4555 3.8)', () => {
   it('is noticed by a liveness check of who is behind it, and told', () => {
     let shift = 0;
@@ -310,6 +322,17 @@ describe('a responder that does MOBIKE', () => {
     const made = mobile(21);
     const { pair } = made;
     pair.deliverToResponder(made.protect(true, false, 37, 2, [UPDATE]), elsewhere(1));
+    pair.run(600_000);
+    expect(pair.responder.ike.closed).toBe(true);
+    expect(pair.responderStore.log.map(({ kind }) => kind)).not.toContain('move');
+  });
+
+  it('nor after further updates from there', () => {
+    const made = mobile(26);
+    const { pair } = made;
+    for (let id = 2; id < 5; id++) {
+      pair.deliverToResponder(made.protect(true, false, 37, id, [UPDATE]), elsewhere(1));
+    }
     pair.run(600_000);
     expect(pair.responder.ike.closed).toBe(true);
     expect(pair.responderStore.log.map(({ kind }) => kind)).not.toContain('move');

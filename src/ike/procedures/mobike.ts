@@ -92,7 +92,9 @@ function update(sa: SaContext, payloads: readonly Payload[], to: Origin): void {
   const before = sa.origin;
   sa.origin = to;
   takeNat(sa, payloads, to);
-  if (before.address === to.address) moveTunnels(sa);
+  // ESP may still be where it was before an address that no cookie has come back from.
+  const isChecked = [...sa.children.values()].every(({ path }) => path.address === to.address);
+  if (isChecked && before.address === to.address) moveTunnels(sa);
   else enqueueOnce(sa, checkReturnRoutability);
 }
 

@@ -219,7 +219,7 @@ export function isIkeRekey({ payloads }: Message): boolean {
 export function answerRekeyIke(sa: SaContext, { payloads }: Message): Answer {
   const { lineage, crypto } = sa;
   checkRules(ExchangeType.CREATE_CHILD_SA, false, payloads);
-  const refusal = refusalToRekeyIke(sa.activity, isChangingChild(sa));
+  const refusal = refusalToRekeyIke(sa.activity, isChangingChildren(sa));
   if (refusal !== undefined || lineage.candidate !== undefined) {
     return refuse(refusal ?? NotifyType.TEMPORARY_FAILURE);
   }
@@ -259,7 +259,7 @@ export function answerRekeyIke(sa: SaContext, { payloads }: Message): Answer {
     nonces: inputs,
     // biome-ignore lint/correctness/useYield: it never waits
     *complete(secrets) {
-      const late = refusalToRekeyIke(sa.activity, isChangingChild(sa));
+      const late = refusalToRekeyIke(sa.activity, isChangingChildren(sa));
       if (late !== undefined) {
         pending.abandon();
         return [notify(late)];
@@ -272,9 +272,9 @@ export function answerRekeyIke(sa: SaContext, { payloads }: Message): Answer {
   return { payloads: [...payloadsOut, postpone(sa, pending)] };
 }
 
-/** We are creating, rekeying or closing a Child SA. */
-function isChangingChild({ underWay }: SaContext): boolean {
-  return underWay === 'create' || underWay === 'rekey' || underWay === 'delete';
+/** We are creating, rekeying or closing a Child SA, or are about to move all of them to another address. */
+function isChangingChildren({ underWay }: SaContext): boolean {
+  return underWay === 'create' || underWay === 'rekey' || underWay === 'delete' || underWay === 'address';
 }
 
 function refuse(type: number, data?: Uint8Array): Answer {
