@@ -5,7 +5,7 @@ import { FLOOD_KINDS } from '../test/flood/flood-target.ts';
 
 // npm run flood -- --count N [--json]
 
-/** Octets that memory may grow by after garbage collection, from the first tenth of a flood to its end. */
+/** Octets that memory may grow by after garbage collection, from the first half of a flood to the second (medians). */
 const MEMORY_GROWTH = 2 * 1024 * 1024;
 /** Milliseconds within which an honest client must get through. */
 const HONEST_PATIENCE = 2_000;
@@ -46,7 +46,8 @@ console.log(values.json ? JSON.stringify(result) : JSON.stringify(result, null, 
 process.exitCode = result.ok ? 0 : 1;
 
 function problemsOf({ kind, memory, keyExchangesBeforeCookie, honest }: FloodFigures): string[] {
-  const growth = memory[memory.length - 1] - memory[0];
+  const half = memory.length / 2;
+  const growth = median(memory.slice(half)) - median(memory.slice(0, half));
   return [
     ...(growth > MEMORY_GROWTH ? [`${kind}: memory grew by ${growth} octets`] : []),
     ...(keyExchangesBeforeCookie > 0
@@ -56,4 +57,8 @@ function problemsOf({ kind, memory, keyExchangesBeforeCookie, honest }: FloodFig
       ? [`${kind}: an honest client took ${honest.slowest} milliseconds`]
       : []),
   ];
+}
+
+function median(values: readonly number[]): number {
+  return values.toSorted((a, b) => a - b)[values.length >> 1];
 }
