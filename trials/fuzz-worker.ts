@@ -1,5 +1,6 @@
 import { parentPort, workerData } from 'node:worker_threads';
-import { Fuzzer } from '../test/fuzz/fuzzer.ts';
+import { Fuzzer, type FuzzReport } from '../test/fuzz/fuzzer.ts';
+import { attackRelay, type RelayAttackReport } from '../test/fuzz/relay-attack.ts';
 
 // The part of npm run fuzz that may hang: watched by the other one.
 
@@ -11,13 +12,22 @@ export interface FuzzWork {
 }
 
 /** Octets in use after garbage collection. */
-export interface HeapFigure {
+interface HeapFigure {
   readonly executions: number;
   readonly octets: number;
 }
 
+/** What it answers. */
+export interface FuzzResult {
+  readonly report: FuzzReport;
+  readonly heap: readonly HeapFigure[];
+  readonly relay: RelayAttackReport;
+}
+
 /** Measurements; the first comes when everything has been compiled and filled once. */
 const MEASUREMENTS = 10;
+/** For so many datagrams one is thrown at a whole relay besides. */
+const RELAY_SHARE = 50;
 
 const { count, seed, progress } = workerData as FuzzWork;
 const { gc } = globalThis as { gc?: () => void };
@@ -34,4 +44,7 @@ while (fuzzer.executions < count && !fuzzer.isEnough) {
   gc();
   heap.push({ executions: fuzzer.executions, octets: process.memoryUsage().heapUsed });
 }
-parentPort!.postMessage({ report: fuzzer.report(), heap });
+progress[0]++;
+const relay = await attackRelay(Math.ceil(count / RELAY_SHARE), seed);
+const result: FuzzResult = { report: fuzzer.report(), heap, relay };
+parentPort!.postMessage(result);

@@ -1,8 +1,7 @@
 import { parseArgs } from 'node:util';
 import { Worker } from 'node:worker_threads';
-import type { FuzzReport } from '../test/fuzz/fuzzer.ts';
 import { REGRESSIONS, saveRegression } from '../test/fuzz/regression.ts';
-import type { FuzzWork, HeapFigure } from './fuzz-worker.ts';
+import type { FuzzResult, FuzzWork } from './fuzz-worker.ts';
 
 // npm run fuzz -- --count N --seed N [--json]
 
@@ -48,7 +47,7 @@ worker.on('error', (error) => {
   console.error(`fuzz: attack ${progress[0]} of seed ${seed} brought the fuzzer down:`, error);
   process.exit(1);
 });
-worker.on('message', ({ report, heap }: { report: FuzzReport; heap: HeapFigure[] }) => {
+worker.on('message', ({ report, heap, relay }: FuzzResult) => {
   clearInterval(watchdog);
   const seconds = (performance.now() - started) / 1000;
   const { failures, ...figures } = report;
@@ -64,6 +63,7 @@ worker.on('message', ({ report, heap }: { report: FuzzReport; heap: HeapFigure[]
     ...figures,
     seconds: Math.round(seconds * 10) / 10,
     perSecond: Math.round(report.executions / seconds),
+    relay,
     heap: { growth, limit: HEAP_GROWTH, figures: heap },
     failures: found,
   };

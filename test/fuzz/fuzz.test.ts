@@ -3,6 +3,7 @@ import type { CryptoProvider } from '../../src/crypto/provider.ts';
 import { carryOut } from './attack.ts';
 import { Fuzzer, type FuzzReport } from './fuzzer.ts';
 import { REGRESSIONS, readRegressions } from './regression.ts';
+import { attackRelay } from './relay-attack.ts';
 
 const MUTATIONS = 20_000;
 const SETTLED = ['established', 'closed'];
@@ -85,6 +86,15 @@ describe('mutated messages', () => {
       },
     }));
     expect(failures.map(({ message }) => message)).toContain('a defect: planted');
+  });
+});
+
+describe('mutated packets at the sockets of a relay and of its client', () => {
+  it('change nothing about the telescope between them, and are answered with less than they are', async () => {
+    const { packets, octets } = await attackRelay(2_000, 1);
+    expect(packets).toBe(2_000);
+    expect(octets.answered).toBeGreaterThan(0);
+    expect(octets.answered).toBeLessThan(octets.sent);
   });
 });
 

@@ -13,7 +13,7 @@ import type { Side } from '../support/pair.ts';
 import { type Attack, Attacked, carryOut, type Input, type SealedInput } from './attack.ts';
 import { mutateDatagram } from './datagram-mutations.ts';
 import { Violation } from './laws.ts';
-import { collectLibrary, type Library, type Utterance } from './library.ts';
+import { honestLibrary, type Library, type Utterance } from './library.ts';
 import { type Material, mutatePayloads } from './payload-mutations.ts';
 import { Random } from './random.ts';
 import { minimal } from './reduction.ts';
@@ -75,7 +75,7 @@ export class Fuzzer {
   constructor(seed: number, spoil?: (crypto: CryptoProvider) => CryptoProvider) {
     this.#seed = seed;
     this.#spoil = spoil;
-    this.#library = collectLibrary(seed);
+    this.#library = honestLibrary();
   }
 
   get executions(): number {

@@ -20,7 +20,7 @@ export const MAX_WORK: Work = {
   agree: 2,
   seal: 6,
   open: 2,
-  sign: 1,
+  sign: 2,
   verify: 2,
 };
 

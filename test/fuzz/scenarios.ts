@@ -7,7 +7,7 @@ import type { IkeLineage } from '../../src/ike/lineage.ts';
 import { defaultChildProposals, defaultIkeProposals } from '../../src/ike/proposal.ts';
 import type { Millis } from '../../src/link/clock.ts';
 import type { SaUsed } from '../../src/link/sa-store.ts';
-import { concat, fromHex, utf8 } from '../../src/wire/bytes.ts';
+import { concat, utf8 } from '../../src/wire/bytes.ts';
 import { anySelector } from '../../src/wire/traffic-selector.ts';
 import {
   anonymousProfile,
@@ -17,15 +17,14 @@ import {
   sharedKey,
 } from '../support/ike-configs.ts';
 import type { End, PairOptions, Side } from '../support/pair.ts';
+import { certified } from '../support/pki.ts';
+import { ed25519Key } from '../support/signing-keys.ts';
+import { transforms } from '../support/transforms-text.ts';
 import type { Random } from './random.ts';
-
-const { signatures } = nodeProvider();
-/** PKCS #8 ahead of the secret (RFC 8410 7). */
-const ED25519_PKCS8 = fromHex('302e020100300506032b657004220420');
 
 /** A relay with an Ed25519 key: the same always, and its signatures draw nothing from OpenSSL, so that runs repeat. */
 function signed(octet: number, sendKey: boolean): Credentials {
-  const key = signatures.fromPkcs8(concat(ED25519_PKCS8, new Uint8Array(32).fill(octet)));
+  const key = ed25519Key(nodeProvider(), octet);
   const identity = { type: IdType.ID_KEY_ID, data: utf8('relay') };
   return {
     local: { kind: 'signature', identity, key, sendKey },
@@ -36,6 +35,19 @@ function signed(octet: number, sendKey: boolean): Credentials {
 const RELAY = signed(1, false);
 const PEER = signed(2, true);
 const SECRET = sharedKey('relay');
+const CERTIFIED = certified(nodeProvider(), 'relay-ed25519');
+const SEVERAL: readonly Proposal[] = [
+  { transforms: transforms('ENCR 20/256, PRF 5, KE 31, ADDKE1 19, ADDKE2 0, ADDKE2 20') },
+];
+const MIXED_IN = {
+  id: concat(Uint8Array.of(2), utf8('shared')),
+  secret: utf8('by both ends, and long enough'),
+};
+/** Milliseconds, so that an attack lives to see it. */
+const SHORT: Pick<InitiatorConfig, 'ikeLifetime' | 'childLifetime'> = {
+  ikeLifetime: { soft: 700, jitter: 400, hard: 2_000 },
+  childLifetime: { soft: 400, jitter: 300, hard: 1_500 },
+};
 
 /** Two ends and how they are set up. */
 interface Setup {
@@ -58,27 +70,30 @@ function withKeyExchange(proposals: readonly Proposal[], methods: readonly numbe
   return proposals.map(({ transforms }) => ({ transforms: [...transforms, ...added] }));
 }
 
-const overlay: Setup = {
-  initiator: (config) => ({
+function overlayInitiator(config: InitiatorConfig): InitiatorConfig {
+  return {
     ...config,
     local: PEER.local,
     initialContact: true,
     child: { tsI: [anySelector(4), anySelector(6)], tsR: [anySelector(4)] },
-  }),
-  profile: ({ assigner: _, ...profile }) => ({
+  };
+}
+
+function overlayProfile({ assigner: _, ...profile }: ResponderProfile): ResponderProfile {
+  return {
     ...profile,
     remote: PEER.remote,
     tsRemote: [anySelector(4), anySelector(6)],
     contactKey: 'peer',
     maxChildren: 3,
-  }),
-};
+  };
+}
 
 /** How IKE SAs come up, each with payloads and states that the others do not have. */
 const SETUPS: Readonly<Record<string, Setup>> = {
   'a client that proves nothing': {},
   'a relay that proves a shared key': { relay: SECRET },
-  'an overlay of two relays': overlay,
+  'an overlay of two relays': { initiator: overlayInitiator, profile: overlayProfile },
   'a client that must return a cookie': { relay: SECRET, pair: { cookieThreshold: 0 } },
   'a client that must use another group': {
     responder: (config) => ({
@@ -129,6 +144,45 @@ const SETUPS: Readonly<Record<string, Setup>> = {
     initiator: (config) => ({ ...config, fragmentation: true, pathMtu: 250 }),
     responder: (config) => ({ ...config, pathMtu: 250 }),
   },
+  'a relay with certificates': {
+    initiator: (config) => ({ ...config, remote: CERTIFIED.remote }),
+    profile: (profile) => ({ ...profile, local: CERTIFIED.local }),
+  },
+  'several key exchanges': {
+    relay: SECRET,
+    initiator: (config) => ({ ...config, ikeProposals: SEVERAL }),
+    responder: (config) => ({ ...config, ikeProposals: SEVERAL }),
+  },
+  'a key that is mixed in': {
+    initiator: (config) => ({ ...overlayInitiator(config), ppk: { ...MIXED_IN, mandatory: false } }),
+    responder: (config) => ({ ...config, usesPpk: true }),
+    profile: (profile) => ({ ...overlayProfile(profile), ppk: { keys: [MIXED_IN], mandatory: false } }),
+  },
+  'no Child SA at first': {
+    relay: SECRET,
+    initiator: ({ child: _, ...config }) => config,
+    responder: (config) => ({ ...config, childless: 'allowed' }),
+    profile: ({ assigner: _, ...profile }) => ({ ...profile, tsRemote: [anySelector(4)], maxChildren: 2 }),
+  },
+  'a client that moves': {
+    relay: SECRET,
+    initiator: (config) => ({ ...config, natDetection: true, mobike: true }),
+    profile: (profile) => ({ ...profile, mobike: () => true }),
+  },
+  'a client that must solve puzzles': {
+    responder: (config) => ({ ...config, authPuzzleDifficulty: 8 }),
+    pair: { cookieThreshold: 0, puzzles: { threshold: 0, maximum: 1_000, difficulty: 8 } },
+  },
+  'methods that are announced': {
+    initiator: (config) => ({ ...config, announceMethods: true, alternatives: [SECRET.local] }),
+    responder: (config) => ({ ...config, announcedMethods: ['null', 'signature'] }),
+    profile: (profile) => ({ ...profile, authLifetime: 2_000 }),
+  },
+  'short lives': {
+    relay: SECRET,
+    initiator: (config) => ({ ...config, ...SHORT }),
+    responder: (config) => ({ ...config, ...SHORT }),
+  },
   'a relay whose proof is wrong': {
     initiator: (config) => ({ ...config, remote: PEER.remote }),
   },
@@ -165,6 +219,9 @@ const ACTIONS: Readonly<Record<string, (ike: IkeLineage, now: Millis, end: End) 
   'use the children': (ike, now, end) => tellOf('used', ike, now, end),
   'use the children up': (ike, now, end) => tellOf('soft', ike, now, end),
   'use more than the children': (ike, now, end) => tellOf('hard', ike, now, end),
+  move: (ike, now) => {
+    if (ike.role === 'initiator') ike.updateAddresses({ ...ike.origin, localAddress: '203.0.113.50' }, now);
+  },
   rekey: (ike, now) => ike.rekey(now),
   close: (ike, now) => ike.close(now),
 };

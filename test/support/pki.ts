@@ -11,7 +11,7 @@ export const TODAY = Date.UTC(2026, 0, 1);
 export type RelayName = 'relay-rsa' | 'relay-ecdsa' | 'relay-ed25519';
 
 function file(name: string): string {
-  return readFileSync(new URL(`../../fixtures/pki/${name}.pem`, import.meta.url), 'utf8');
+  return readFileSync(`fixtures/pki/${name}.pem`, 'utf8');
 }
 
 /** A certificate of fixtures/pki, DER. */
