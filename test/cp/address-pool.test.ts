@@ -141,7 +141,7 @@ describe('AddressPool', () => {
     expect(addresses).toEqual(['fd00::1', 'fd00::2', 'fd00::3', undefined]);
   });
 
-  it('gives what is asked for, and fails only if it can give no address', () => {
+  it('gives what is asked for, and fails only if it can give no address (rule 59)', () => {
     const pool = new AddressPool({
       ip4: parsePrefix('10.0.0.1/32'),
       ip6: parsePrefix('fd00::/64'),

@@ -86,7 +86,7 @@ describe('a network that loses, repeats and reorders', () => {
 });
 
 describe('the response to a request', () => {
-  it('is sent again for the identical request only, to where that came from (rules 3, 4) (bad input 4)', () => {
+  it('is sent again for the identical request only, to where that came from (rules 3, 4, 73) (bad input 4)', () => {
     const pair = make(3).run(1000);
     const auth = pair.sent.find(({ from, message }) => from === 'initiator' && message[18] === 35)!.message;
     const answer = pair.sent.find(({ from, message }) => from === 'responder' && message[18] === 35)!.message;

@@ -29,7 +29,7 @@ const behindNat = (origin: Origin): Origin => ({
 });
 
 describe('NAT traversal', () => {
-  it('moves to port 4500 after IKE_SA_INIT when the initiator is behind a NAT', () => {
+  it('moves to port 4500 after IKE_SA_INIT when the initiator is behind a NAT (rule 72)', () => {
     const pair = make(1, { translate: behindNat }).run(5000);
     expectEqualSas(pair);
     const ports = pair.sent
@@ -52,7 +52,7 @@ describe('NAT traversal', () => {
     expect(outbound.path).toMatchObject({ encapsulated: true, address: '203.0.113.7', port: 44_500 });
   });
 
-  it('moves when the responder is behind a NAT', () => {
+  it('moves when the responder is behind a NAT (rule 72)', () => {
     const translate = (origin: Origin) => ({ ...origin, localAddress: '10.0.0.2' });
     const pair = make(2, { translate }).run(5000);
     expectEqualSas(pair);

@@ -70,6 +70,23 @@ describe('message IDs', () => {
     }
   });
 
+  it('of both ends have a window of one, whatever window the peer has (rule 6)', () => {
+    const { pair, send, lastAnswer } = established(8);
+    const windowSize = notify(NotifyType.SET_WINDOW_SIZE, Uint8Array.of(0, 0, 0, 9));
+    send(INFORMATIONAL, 2, [windowSize]);
+    expect(lastAnswer()).toEqual([]);
+    const before = pair.sent.length;
+    for (const messageId of [4, 5, 11]) send(INFORMATIONAL, messageId, []);
+    expect(pair.sent).toHaveLength(before);
+    pair.network = () => [];
+    pair.call(pair.responder, (ike, now) => {
+      ike.checkLiveness(now);
+      ike.closeChild(pair.responder.tunnelId, now);
+      ike.close(now);
+    });
+    expect(pair.sent).toHaveLength(before + 1);
+  });
+
   it('that the peer finds invalid are its own affair: the notify is answered with nothing (rule 7)', () => {
     const { pair, send, lastAnswer } = established(4);
     send(INFORMATIONAL, 2, [notify(NotifyType.INVALID_MESSAGE_ID, new Uint8Array(4))]);

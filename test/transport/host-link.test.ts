@@ -30,7 +30,7 @@ const esp = (text: string) => packetFrom(concat(Uint8Array.of(1, 2, 3, 4), utf8(
 
 describe('HostLink', () => {
   for (const family of [4, 6] as const) {
-    it(`carries IKE and ESP over IPv${family}, plain and encapsulated, both ways`, () =>
+    it(`carries IKE and ESP over IPv${family}, plain and encapsulated, both ways (rule 72)`, () =>
       withNamespaces(2, async (a, b) => {
         const ends = await wire(a, b);
         const [addressA, addressB] = family === 4 ? [ends.a4, ends.b4] : [ends.a6, ends.b6];

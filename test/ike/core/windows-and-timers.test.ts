@@ -94,7 +94,7 @@ describe('the outgoing window', () => {
     expect(window.messageId).toBe(1);
   });
 
-  it('refuses to wrap', () => {
+  it('refuses to wrap (rule 8)', () => {
     const window = new OutgoingWindow(SCHEDULE, 0xffff_ffff);
     expect(window.messageId).toBe(0xffff_ffff);
     window.complete();
