@@ -57,8 +57,8 @@ export interface ReceivedFragment extends FragmentNumbers {
 }
 
 /**
- * Puts the fragments of one message together (RFC 7383 2.6). `refusal` is asked before a fragment is decrypted, and only one
- * whose ICV is right is added: nobody else changes anything.
+ * Puts the fragments of one message together (RFC 7383 2.6). `holds` and `refusal` are asked before a fragment is decrypted,
+ * and only one whose ICV is right is added: nobody else changes anything.
  */
 export class Reassembly<F extends ReceivedFragment> {
   readonly #fragments = new Map<number, F>();
@@ -71,16 +71,14 @@ export class Reassembly<F extends ReceivedFragment> {
   }
 
   /** Why a fragment is not even to be decrypted; undefined if it is. */
-  refusal(numbers: FragmentNumbers): string | undefined {
-    const { number, total } = numbers;
+  refusal({ number, total }: FragmentNumbers): string | undefined {
     if (number === 0 || number > total) return `fragment ${number} of ${total}`;
     if (total > MAX_FRAGMENTS) return `a message of ${total} fragments`;
     if (total < this.#total) return `a set of ${this.#total} fragments has replaced that of ${total}`;
-    if (this.holds(numbers)) return `fragment ${number} again`;
     return undefined;
   }
 
-  /** Takes an authentic fragment that was not refused. All of them, in order, if none is missing any more. */
+  /** Takes an authentic fragment that is not here yet and was not refused. All of them, in order, if none is missing any more. */
   add(fragment: F): readonly F[] | undefined {
     if (fragment.total > this.#total) {
       // A sender that has found a smaller path MTU starts anew.

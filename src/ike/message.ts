@@ -54,7 +54,7 @@ export type DecodedPlain =
 /** What a message with an Encrypted payload came to; decided here and nowhere else. */
 export type DecodedProtected =
   | (Understood & Arrived)
-  /** Authentic, but a fragment of a message of which others are missing. */
+  /** A fragment of a message of which others are missing: authentic, or not looked at, because its number is here already. */
   | { readonly kind: 'incomplete' }
   /** Authenticated but malformed: a request may be answered with `error`, and the IKE SA ends (RFC 7296 2.21.3). */
   | ({
@@ -145,6 +145,7 @@ export function decodeProtected(
   if (typeof sk === 'string') return discard(sk);
   const { numbers } = sk;
   if (numbers !== undefined) {
+    if (reassembly?.holds(numbers)) return { kind: 'incomplete' };
     const refusal =
       reassembly === undefined ? 'fragmentation was not negotiated' : reassembly.refusal(numbers);
     if (refusal !== undefined) return discard(refusal);

@@ -220,6 +220,16 @@ describe('a message that stays incomplete', () => {
     expect(late.pair.run(100).responder.ike.established).toBe(true);
   });
 
+  it('is nothing that a repeated fragment makes suspect', () => {
+    const { pair, request } = partial(14, (number) => number !== 2);
+    pair.deliverToResponder(request[1 + 1]);
+    expect(pair.responder.ike.sawForgery).toBe(false);
+    const forged = request[1].slice();
+    forged[40] ^= 1;
+    pair.deliverToResponder(forged);
+    expect(pair.responder.ike.sawForgery).toBe(true);
+  });
+
   it('is not begun by fragments with a wrong ICV, however many (rule 80)', () => {
     const { pair, request } = partial(13, () => false);
     const before = pair.responder.ike.nextTimeout;
