@@ -45,6 +45,17 @@ describe('a rekey that the peer refuses', () => {
     expect(delays.size).toBe(8);
   });
 
+  it('or that our own backend has no SPI for, is tried again as well', () => {
+    const duel = new Duel();
+    duel.a.store.failure = ({ kind }) => (kind === 'reserve' ? 'none left' : undefined);
+    rekey(duel, 'a');
+    expect(duel.pending('b')).toEqual([]);
+    expect(duel.a.installed).toEqual([1, 2]);
+    duel.a.store.failure = () => undefined;
+    duel.advance(10_000);
+    expect(duel.read(duel.take('b')).names[0]).toBe('N(REKEY_SA)');
+  });
+
   it.each(['NO_ADDITIONAL_SAS', 'NO_PROPOSAL_CHOSEN', 'TS_UNACCEPTABLE'] as const)(
     'with %s, leaves it as it is until the end of its lifetime',
     (name) => {

@@ -96,8 +96,8 @@ export function* rekeyChild(sa: SaContext, old: ChildSa): Procedure<void> {
   try {
     yield* requestChild(sa, wanted, (reserved, agreed) => replace(sa, old, reserved, agreed));
   } catch (error) {
-    if (error instanceof RefusedError && !isFatal(error)) takeRefusal(sa, old, error);
-    else if (!(error instanceof LocalError)) throw error;
+    if (!(error instanceof LocalError) && !(error instanceof RefusedError && !isFatal(error))) throw error;
+    takeFailure(sa, old, error);
   } finally {
     settle(sa, old);
   }
@@ -115,12 +115,12 @@ function claimRekey(sa: SaContext, old: ChildSa, nonces: NoncePair): boolean {
   return true;
 }
 
-/** Our request has come to nothing. */
-function takeRefusal(sa: SaContext, old: ChildSa, refusal: RefusedError): void {
+/** Our request has come to nothing, or could not be made. */
+function takeFailure(sa: SaContext, old: ChildSa, error: RefusedError | LocalError): void {
   // RFC 7296 2.8.1: the peer's own exchange is what it refuses ours for.
   if (old.rival?.redundant === false || (old.state !== 'rekeying' && old.state !== 'replacing')) return;
-  if (RETRIED.includes(refusal.notify)) retryLater(sa, old);
-  if (refusal.notify === NotifyType.CHILD_SA_NOT_FOUND) old.lost = true;
+  if (error instanceof LocalError || RETRIED.includes(error.notify)) retryLater(sa, old);
+  else if (error.notify === NotifyType.CHILD_SA_NOT_FOUND) old.lost = true;
 }
 
 /** What becomes of the old one if it was not replaced by ours. */
