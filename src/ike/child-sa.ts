@@ -11,7 +11,7 @@ import { logChildKeys } from './key-log.ts';
 import { deriveChildKeys } from './key-schedule.ts';
 import { randomDelay, retryDelay } from './lifetime.ts';
 import type { ChildSaInfo } from './output.ts';
-import { espPath } from './peer-address.ts';
+import { childPath } from './peer-address.ts';
 import { operation, type Procedure } from './procedure.ts';
 import type { Role, SaContext } from './sa-context.ts';
 
@@ -128,7 +128,7 @@ export function newTunnel(sa: SaContext, role: Role, { tsI, tsR }: SelectorPair)
 
 /** Reserves an SPI, before it appears on the wire (RFC 7296 2.8). @throws LocalError if there is none */
 export function* reserveSpi(sa: SaContext): Procedure<Reservation> {
-  const path = espPath(sa);
+  const path = childPath(sa);
   const result = yield* operation({ kind: 'reserve', path });
   if (!result.ok) throw new LocalError(`no SPI for the Child SA: ${result.error}`);
   return { spi: result.spi, path };
@@ -164,7 +164,9 @@ export function* installInbound(
 ): Procedure<ChildSa> {
   const { role, spiOut, suite, nonces, keyExchange, assigned } = agreement;
   const { suite: ike, keys } = sa.negotiated!;
-  const { spi: spiIn, path } = reserved;
+  const { spi: spiIn } = reserved;
+  // The others may have moved since it was reserved.
+  const path = childPath(sa);
   const derived = deriveChildKeys(sa.crypto, ike.prf, suite, keys.skD, nonces, keyExchange?.secrets);
   if (keyExchange !== undefined) zero(...keyExchange.secrets);
   const { initiatorToResponder, responderToInitiator } = derived;

@@ -8,6 +8,17 @@ export function espPath({ origin, lineage }: SaContext): Origin {
   return origin.encapsulated && isPlain ? { ...origin, encapsulated: false } : origin;
 }
 
+/** An exchange about addresses is under way or waits: ESP is to move, and must not before (RFC 4555 3.7). */
+export function isMoving({ underWay, lineage }: SaContext): boolean {
+  return underWay === 'address' || lineage.mobility?.isQueued === true;
+}
+
+/** Where ESP of another Child SA goes: with that of the others, which waits for a new address to be checked (RFC 4555 3.7). */
+export function childPath(sa: SaContext): Origin {
+  const [sibling] = sa.children.values();
+  return sibling?.path ?? espPath(sa);
+}
+
 /**
  * An authentic message came from `origin` that is none of those before: a NAT may have given the peer another address. Who is
  * behind a NAT itself does not believe it (RFC 7296 2.23); until IKE_AUTH the initiator may still move to port 4500. With MOBIKE

@@ -242,6 +242,26 @@ describe('an IKE SA that is rekeyed while the responder makes sure of an address
   });
 });
 
+describe('a Child SA that is rekeyed while the responder makes sure of an address', () => {
+  it('goes with the one that it replaces', () => {
+    const { pair, move } = make(16);
+    const home = outboundPath(pair.responder).address;
+    move(AWAY);
+    pair.run(25);
+    // The check stays open: its answers are lost.
+    const isCheck = ({ from, message }: { from: string; message: Uint8Array }) =>
+      from === 'initiator' && message[18] === 37 && (message[19] & 0x20) !== 0;
+    pair.network = (sent) => (isCheck(sent) ? [] : [20]);
+    pair.call(pair.initiator, (ike, now) => ike.rekeyChild(pair.initiator.tunnelId, now));
+    pair.run(300);
+    expect(pair.initiator.eventTypes).toContain('child-rekeyed');
+    expect([...pair.responder.store.outbound.values()].map(({ path }) => path.address)).toEqual([home]);
+    pair.network = () => [20];
+    pair.run(60_000);
+    expect(outboundPath(pair.responder).address).toBe(AWAY.localAddress);
+  });
+});
+
 describe('the mapping of a NAT that changes (RFC 4555 3.8)', () => {
   it('is noticed by a liveness check of who is behind it, and told', () => {
     let shift = 0;

@@ -29,6 +29,7 @@ import { LocalError, ProtocolError } from '../errors.ts';
 import { checkedAgreement, checkedNonce, encodeMethod, NONCE_LENGTH } from '../key-agreement.ts';
 import { type KePayload, type NotifyPayload, notify, type Payload, ProtocolId } from '../payload/index.ts';
 import { findNotify, findPayload, payloadOf } from '../payloads.ts';
+import { isMoving } from '../peer-address.ts';
 import type { Message, Procedure } from '../procedure.ts';
 import { additionalMethods, type Chosen, chooseProposal, espSuite, keyExchangeOf } from '../proposal.ts';
 import { checkRules } from '../rules.ts';
@@ -63,7 +64,7 @@ export function* answerCreateChild(sa: SaContext, { payloads }: Message): Proced
 }
 
 function* answerNew(sa: SaContext, payloads: readonly Payload[]): Procedure<Payload[]> {
-  const refusal = refusalToCreateChild(sa.activity);
+  const refusal = refusalToCreate(sa);
   if (refusal !== undefined) return [notify(refusal)];
   const { profile, assigned } = sa.lineage;
   const tunnels = new Set(liveChildren(sa).map(({ tunnel }) => tunnel.id));
@@ -84,6 +85,11 @@ function* answerNew(sa: SaContext, payloads: readonly Payload[]): Procedure<Payl
     superviseChild(sa, child);
     sa.emit({ type: 'child-established', child: childInfo(child) });
   });
+}
+
+/** There may be no Child SA left to say where ESP goes while an address is checked. */
+function refusalToCreate(sa: SaContext): number | undefined {
+  return isMoving(sa) ? NotifyType.TEMPORARY_FAILURE : refusalToCreateChild(sa.activity);
 }
 
 /** What the peer asks for, as we agree to it. */
@@ -119,7 +125,7 @@ function* answerOffer(
     const pending: FollowUp = {
       methods,
       *complete(additional) {
-        const refusal = refusalToCreateChild(sa.activity);
+        const refusal = refusalToCreate(sa);
         if (refusal !== undefined) {
           pending.abandon();
           return [notify(refusal)];
