@@ -1,12 +1,19 @@
 import { describe, expect, it } from 'vitest';
-import { Duel, type InFlight, type Side } from '../support/duel.ts';
+import { Duel, type DuelOptions, type InFlight, type Side } from '../support/duel.ts';
 import { seededUniform } from '../support/seeded-random.ts';
+import { transforms } from '../support/transforms-text.ts';
 import { KE_MISMATCH, rekey } from './steps.ts';
 
 /** Nobody gives up: that is tested elsewhere. */
 const PATIENT = { retransmission: { first: 500, factor: 2, cap: 2_000, tries: 1_000 } };
 
 const SIDES: readonly Side[] = ['a', 'b'];
+
+const MULTI_KE = {
+  ikeProposals: [{ transforms: transforms('ENCR 20/256, PRF 5, KE 31, ADDKE1 19') }],
+  childProposals: [{ transforms: transforms('ENCR 20/256, KE 31, ADDKE1 19, ESN 1') }],
+};
+const KEY_EXCHANGES: readonly DuelOptions[] = [KE_MISMATCH, { initiator: MULTI_KE, responder: MULTI_KE }, {}];
 
 /**
  * Both rekey as often as they like, with an even seed the IKE SA as well, over a network that loses, repeats, delays and
@@ -15,7 +22,7 @@ const SIDES: readonly Side[] = ['a', 'b'];
 function quarrel(seed: number, steps: number): Duel {
   const uniform = seededUniform(seed);
   const pick = <T>(items: readonly T[]): T => items[Math.floor(uniform() * items.length)];
-  const { initiator, responder } = seed % 3 === 0 ? KE_MISMATCH : {};
+  const { initiator, responder } = KEY_EXCHANGES[seed % 3];
   const duel = new Duel({
     initiator: { ...initiator, ...PATIENT },
     responder: { ...responder, ...PATIENT },

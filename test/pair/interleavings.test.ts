@@ -6,6 +6,7 @@ import { anonymousProfile, initiatorConfig, responderConfig, sharedKey } from '.
 import { type End, type Network, Pair, testCrypto } from '../support/pair.ts';
 import { expectNothingLeft } from '../support/pair-assertions.ts';
 import { seededUniform } from '../support/seeded-random.ts';
+import { transforms } from '../support/transforms-text.ts';
 
 const relay = sharedKey('relay');
 const SEEDS = 60;
@@ -15,6 +16,10 @@ const UNREST: Millis = 60_000;
 const REST: Millis = 400_000;
 /** An exchange fails once in a hundred million times at the worst loss that there is here. */
 const PATIENT = { first: 500, factor: 2, cap: 4_000, tries: 30 };
+const MULTI_KE = {
+  ikeProposals: [{ transforms: transforms('ENCR 20/256, PRF 5, KE 31, ADDKE1 19') }],
+  childProposals: [{ transforms: transforms('ENCR 20/256, KE 31, ADDKE1 19, ESN 1') }],
+};
 const UDP = { ...anySelector(4), protocol: 17 };
 
 type Action = (ike: IkeLineage, now: Millis, end: End) => void;
@@ -57,11 +62,12 @@ function rough(uniform: () => number, loss: number): Network {
 function quarrel(seed: number): Pair {
   const uniform = seededUniform(seed);
   const { provider } = testCrypto(seed);
+  const changes = { retransmission: PATIENT, ...(seed % 2 === 0 && MULTI_KE) };
   const pair = new Pair({
-    initiator: { ...initiatorConfig(provider, relay), retransmission: PATIENT },
+    initiator: { ...initiatorConfig(provider, relay), ...changes },
     responder: {
       ...responderConfig(provider, { ...anonymousProfile(relay), maxChildren: 3 }),
-      retransmission: PATIENT,
+      ...changes,
     },
   }).run(1_000);
   pair.network = rough(uniform, (seed % 4) * 0.1);
