@@ -36,9 +36,10 @@ const RELAY = signed(1, false);
 const PEER = signed(2, true);
 const SECRET = sharedKey('relay');
 const CERTIFIED = certified(nodeProvider(), 'relay-ed25519');
-const SEVERAL: readonly Proposal[] = [
-  { transforms: transforms('ENCR 20/256, PRF 5, KE 31, ADDKE1 19, ADDKE2 0, ADDKE2 20') },
-];
+const SEVERAL: Pick<InitiatorConfig, 'ikeProposals' | 'childProposals'> = {
+  ikeProposals: [{ transforms: transforms('ENCR 20/256, PRF 5, KE 31, ADDKE1 19, ADDKE2 0, ADDKE2 20') }],
+  childProposals: [{ transforms: transforms('ENCR 20/256, KE 31, ADDKE1 19, ESN 1') }],
+};
 const MIXED_IN = {
   id: concat(Uint8Array.of(2), utf8('shared')),
   secret: utf8('by both ends, and long enough'),
@@ -150,8 +151,9 @@ const SETUPS: Readonly<Record<string, Setup>> = {
   },
   'several key exchanges': {
     relay: SECRET,
-    initiator: (config) => ({ ...config, ikeProposals: SEVERAL }),
-    responder: (config) => ({ ...config, ikeProposals: SEVERAL }),
+    initiator: (config) => ({ ...config, ...SEVERAL }),
+    responder: (config) => ({ ...config, ...SEVERAL }),
+    profile: (profile) => ({ ...profile, maxChildren: 3 }),
   },
   'a key that is mixed in': {
     initiator: (config) => ({ ...overlayInitiator(config), ppk: { ...MIXED_IN, mandatory: false } }),
