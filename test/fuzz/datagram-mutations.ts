@@ -14,6 +14,8 @@ const EXCHANGE = 18;
 const FLAGS = 19;
 const MESSAGE_ID = 20;
 const LENGTH = 24;
+const INITIATOR = 0x08;
+const RESPONSE = 0x20;
 
 const BYTES = [0, 1, 2, 4, 7, 8, 16, 0x7f, 0x80, 0xfe, 0xff];
 const WORDS = [0, 1, 3, 4, 7, 8, 255, 256, 1280, 0x7fff, 0x8000, 0xfffe, 0xffff];
@@ -21,6 +23,15 @@ const IDS = [0, 1, 2, 3, 0x7fff_ffff, 0x8000_0000, 0xffff_fffe, 0xffff_ffff];
 const TYPES = [...Object.values(PayloadType), 1, 13, 49, 50, 54, 128, 200, 255];
 const EXCHANGES = [...Object.values(ExchangeType), 0, 33, 38, 99, 240, 255];
 const NOTIFIES = Object.values(NotifyType);
+const ANSWERS = [
+  NotifyType.INVALID_IKE_SPI,
+  NotifyType.INVALID_MAJOR_VERSION,
+  NotifyType.INVALID_SYNTAX,
+  NotifyType.NO_PROPOSAL_CHOSEN,
+  NotifyType.INVALID_KE_PAYLOAD,
+  NotifyType.AUTHENTICATION_FAILED,
+  NotifyType.COOKIE,
+];
 
 type Mutation = (random: Random, bytes: Uint8Array, library: readonly Uint8Array[]) => Uint8Array;
 
@@ -105,6 +116,16 @@ const OCTETS: Readonly<Record<string, Mutation>> = {
     );
   },
 };
+
+/** What somebody on the way could answer a request with, outside of any IKE SA or before there is one (RFC 7296 1.5, 2.6, 2.21.1). */
+export function forgedAnswer(random: Random, request: Uint8Array): Uint8Array {
+  if (request.length < HEADER_LENGTH) return request;
+  const chain = encodePayloads([notify(random.pick(ANSWERS), random.bytes(random.pick([0, 2, 3, 20])))]);
+  const message = concat(request.subarray(0, HEADER_LENGTH), chain.bytes);
+  message[NEXT_PAYLOAD] = chain.first;
+  message[FLAGS] = (request[FLAGS] ^ INITIATOR) | RESPONSE;
+  return withLength(message);
+}
 
 /** Changes to a message. */
 const MESSAGE: Readonly<Record<string, Mutation>> = {
@@ -195,6 +216,7 @@ const MESSAGE: Readonly<Record<string, Mutation>> = {
     message[NEXT_PAYLOAD] = chain.first;
     return withLength(message);
   },
+  'a forged answer': (random, bytes) => forgedAnswer(random, bytes),
   'many payloads': (random, bytes) => {
     if (bytes.length < HEADER_LENGTH) return bytes;
     const type = random.pick(TYPES);

@@ -11,7 +11,7 @@ import type { Origin } from '../../src/link/link.ts';
 import { hex } from '../../src/wire/bytes.ts';
 import type { Side } from '../support/pair.ts';
 import { type Attack, Attacked, carryOut, type Input, type SealedInput } from './attack.ts';
-import { mutateDatagram } from './datagram-mutations.ts';
+import { forgedAnswer, mutateDatagram } from './datagram-mutations.ts';
 import { Violation } from './laws.ts';
 import { honestLibrary, type Library, type Utterance } from './library.ts';
 import { type Material, mutatePayloads } from './payload-mutations.ts';
@@ -130,7 +130,7 @@ export class Fuzzer {
       if (to !== 'gate' && rig.end(to)?.ike.closed) closed++;
       if (random.chance(0.05))
         this.#take(attacked, inputs, { kind: 'wait', duration: random.below(30) + 0.25 });
-      const { bytes, mutations } = this.#datagram(random, rig);
+      const { bytes, mutations } = this.#datagram(random, rig, to);
       const from = random.chance(0.1) ? random.pick(ORIGINS) : undefined;
       const input: Input = { kind: 'datagram', to, bytes, ...(from !== undefined && { from }) };
       // A message that is due is the peer's, whoever brings it.
@@ -164,10 +164,20 @@ export class Fuzzer {
     }
   }
 
-  #datagram(random: Random, rig: Rig): { readonly bytes: Uint8Array; readonly mutations: readonly string[] } {
+  #datagram(
+    random: Random,
+    rig: Rig,
+    to: Side | 'gate',
+  ): { readonly bytes: Uint8Array; readonly mutations: readonly string[] } {
     const { datagrams } = this.#library;
     const { sent } = rig.pair;
-    const base = random.chance(0.95) && sent.length > 0 ? random.pick(sent).message : random.pick(datagrams);
+    const request = sent.findLast(({ from, message }) => from === to && (message[19] & 0x20) === 0);
+    if (request !== undefined && random.chance(0.04))
+      return { bytes: forgedAnswer(random, request.message), mutations: ['a forged answer'] };
+    // Mostly what has just been said.
+    const recent = random.chance(0.4) ? sent.slice(-2) : sent;
+    const base =
+      random.chance(0.95) && recent.length > 0 ? random.pick(recent).message : random.pick(datagrams);
     if (random.chance(0.05)) return { bytes: base, mutations: ['replay'] };
     return mutateDatagram(random, base, random.chance(0.5) ? datagrams : sent.map(({ message }) => message));
   }
@@ -319,6 +329,7 @@ function drawScenario(random: Random): Scenario {
     seed: random.below(1_000_000),
     // Odd quarters: no honest message arrives at the same moment as a datagram of the attacker's.
     cut: (random.chance(0.4) ? random.below(110) : 90 + random.below(500)) + 0.5,
+    ...(random.chance(0.3) && { silence: 2_500 }),
   };
 }
 

@@ -18,6 +18,8 @@ export interface Scenario {
   readonly seed: number;
   /** When the attack begins. */
   readonly cut: Millis;
+  /** For how long the network then loses everything, so that both ends wait for answers. Default: not at all. */
+  readonly silence?: Millis;
 }
 
 /** One IKE SA as its messages show it. */
@@ -50,9 +52,10 @@ export class Rig {
   readonly #script: Action[];
   readonly #arrivals = new Map<string, Millis>();
   readonly #stores: Millis;
+  #silentUntil: Millis = 0;
 
   constructor(
-    { setup, seed, cut }: Scenario,
+    { setup, seed, cut, silence = 0 }: Scenario,
     spoil: (crypto: CryptoProvider) => CryptoProvider = (crypto) => crypto,
   ) {
     const random = new Random(seed, 1);
@@ -65,6 +68,7 @@ export class Rig {
     for (const store of [this.pair.initiator.store, this.pair.responderStore])
       store.delay = () => this.#stores;
     this.advance(cut);
+    this.#silentUntil = cut + silence;
     const sides = ['initiator', 'responder'] as const;
     this.established = new Set(sides.filter((side) => this.end(side)?.ike.established === true));
   }
@@ -150,8 +154,9 @@ export class Rig {
   #carry(sent: Sent): readonly Millis[] {
     this.#know(sent);
     const name = key(sent.message);
-    if (this.holding) {
-      this.held.push(sent);
+    if (this.holding) this.held.push(sent);
+    if (this.holding || sent.at < this.#silentUntil) {
+      // It is the peer's as long as it has not arrived.
       if (!this.#arrivals.has(name)) this.#arrivals.set(name, Number.POSITIVE_INFINITY);
       return [];
     }
