@@ -17,8 +17,11 @@ export interface NetworkNamespace {
   close(): Promise<void>;
 }
 
-/** Killed by the kernel when the thread that started it ends. */
-const DIES_WITH_US = ['setpriv', '--pdeathsig', 'KILL', '--'];
+/** Killed by the kernel when the thread that started it ends; if that has ended before the kernel knew, it does not begin. */
+const DIES_WITH_US = [
+  ...['setpriv', '--pdeathsig', 'KILL', '--'],
+  ...['sh', '-c', `[ "$PPID" = ${process.pid} ] && exec "$@"`, 'sh'],
+];
 
 /** cat ends when its standard input does, which is when this process has ended, even by SIGKILL. */
 const HOLDER = ['unshare', '--net', '--', ...DIES_WITH_US, 'cat'];
@@ -47,7 +50,7 @@ export async function openNamespace(): Promise<NetworkNamespace> {
     file: `/proc/${pid}/ns/net`,
     exec: (command) => run(command, { netns: pid }),
     spawn(command, options = {}) {
-      const [program, ...args] = inNamespace([...DIES_WITH_US, ...command], pid);
+      const [program, ...args] = [...DIES_WITH_US, ...inNamespace(command, pid)];
       const child = spawn(program, args, { env: programEnvironment(), ...options });
       children.add(child);
       child.once('exit', () => children.delete(child));
