@@ -7,6 +7,7 @@ import { HEADER_LENGTH } from '../ike/header.ts';
 import { IkeLineage } from '../ike/lineage.ts';
 import type { IkeEvent } from '../ike/output.ts';
 import { MIN_DIFFICULTY } from '../ike/puzzle.ts';
+import { RateLimit } from '../ike/rate-limit.ts';
 import { type Admission, type Load, type PuzzlePolicy, ResponderGate } from '../ike/responder-gate.ts';
 import { spiHint, unprotectedSpiHint } from '../ike/spi-hint.ts';
 import type { Clock, Millis } from '../link/clock.ts';
@@ -16,7 +17,6 @@ import { hex } from '../wire/bytes.ts';
 import { CLOSE_PATIENCE, IkeConnection } from './connection.ts';
 import { HalfOpen, type SourceLimits, sourceLimits } from './half-open.ts';
 import { NatKeepalives } from './nat-keepalives.ts';
-import { RateLimit } from './rate-limit.ts';
 import { RecentShare } from './recent-share.ts';
 import { type Ending, Session, type SessionHost } from './session.ts';
 

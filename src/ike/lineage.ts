@@ -15,11 +15,19 @@ import { createChild } from './procedures/create-child.ts';
 import { deleteTunnel } from './procedures/delete.ts';
 import { changeAddress } from './procedures/mobike.ts';
 import { followSaEvent, rekeyChild } from './procedures/rekey-child.ts';
+import { RateLimit } from './rate-limit.ts';
 import type { Founding, Lineage, Role, SaContext } from './sa-context.ts';
 import { Agenda } from './timers.ts';
 
 /** IKE SAs at a time: the current one, two that a collision makes, and some that were replaced and are not deleted yet. */
 const MAX_MEMBERS = 8;
+/**
+ * CREATE_CHILD_SA requests of the peer that are looked at, for all IKE SAs of a lineage: rekeys are minutes apart, but each
+ * costs us as much as a new peer does, which cookies and puzzles defend us from. A burst is some Child SAs and the IKE SA, with
+ * retries.
+ */
+const REQUEST_BURST = 16;
+const REQUESTS_PER_SECOND = 0.2;
 
 /**
  * An IKE SA and those that replace it (RFC 7296 2.8), without sockets, clock or promises: for its user they are one. The law:
@@ -68,6 +76,7 @@ export class IkeLineage {
       childLoss: undefined,
       assigned: undefined,
       strayDeletes: undefined,
+      exchangeBudget: new RateLimit(REQUESTS_PER_SECOND, REQUEST_BURST),
       nat: undefined,
       startedInUdp: origin.encapsulated,
       mobility: undefined,

@@ -21,6 +21,7 @@ import type { IkeSuite } from './proposal.ts';
 import type { Protection } from './protection.ts';
 import type { PuzzleSolver } from './puzzle.ts';
 import type { PuzzleLock } from './puzzle-lock.ts';
+import type { RateLimit } from './rate-limit.ts';
 import { Agenda } from './timers.ts';
 
 /** The original roles of an IKE SA (RFC 7296 2.2). */
@@ -100,6 +101,8 @@ export interface Lineage {
   assigned: AssignedAddresses | undefined;
   /** While a CREATE_CHILD_SA request of ours is outstanding: SPIs of Child SAs that the peer closed before we knew them. */
   strayDeletes: Set<number> | undefined;
+  /** CREATE_CHILD_SA requests of the peer that are looked at: each may cost a Diffie-Hellman. */
+  readonly exchangeBudget: RateLimit;
   /** Where NATs are, if both do NAT traversal. */
   nat: NatLocation | undefined;
   /** IKE was on port 4500 from the start: ESP is to be in UDP whether there is a NAT or not (RFC 7296 2.23). */

@@ -20,3 +20,16 @@ it('a tunnel has a few SAs at most, however often the peer rekeys it', () => {
   duel.advance(20_000);
   expect([duel.a.inbound.length, duel.b.inbound.length]).toEqual([1, 1]);
 });
+
+it('the peer has a few rekeys at once, through all IKE SAs of a lineage, and then as many as its budget grows by', () => {
+  const duel = new Duel();
+  const count = () => duel.b.events.filter(({ type }) => type === 'rekeyed').length;
+  for (let round = 0; round < 20; round++) {
+    duel.call('a', (ike, now) => ike.rekey(now));
+    duel.settle();
+  }
+  expect(count()).toBe(16);
+  duel.advance(30_000);
+  duel.settle();
+  expect(count()).toBe(17);
+});

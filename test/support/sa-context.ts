@@ -1,5 +1,6 @@
 import { JobQueue } from '../../src/ike/job-queue.ts';
 import { Outbox } from '../../src/ike/outbox.ts';
+import { RateLimit } from '../../src/ike/rate-limit.ts';
 import { type Lineage, newContext, type SaContext } from '../../src/ike/sa-context.ts';
 import { Agenda } from '../../src/ike/timers.ts';
 import { initiatorConfig, sharedKey, TO_RESPONDER } from './ike-configs.ts';
@@ -24,6 +25,7 @@ export function idleContext(): SaContext {
     childLoss: undefined,
     assigned: undefined,
     strayDeletes: undefined,
+    exchangeBudget: new RateLimit(1, 1),
     nat: undefined,
     startedInUdp: false,
     mobility: undefined,
