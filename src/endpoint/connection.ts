@@ -13,19 +13,16 @@ interface Child {
 /** An established IKE SA with its Child SA, as the user of an endpoint holds it. */
 export class IkeConnection {
   readonly role: 'initiator' | 'responder';
-  /** The peer when the IKE SA was set up. */
-  readonly origin: Origin;
   readonly peer: Peer;
   /** Resolves when the IKE SA is gone, with why. */
   readonly closed: Promise<Ending>;
   readonly #session: Session;
   readonly #children = new Map<string, Child>();
 
-  constructor(session: Session, peer: Peer, origin: Origin, closed: Promise<Ending>) {
+  constructor(session: Session, peer: Peer, closed: Promise<Ending>) {
     this.#session = session;
     this.role = session.ike.role;
     this.peer = peer;
-    this.origin = origin;
     this.closed = closed;
   }
 
@@ -33,6 +30,11 @@ export class IkeConnection {
   get child(): Child | undefined {
     for (const child of this.#children.values()) return child;
     return undefined;
+  }
+
+  /** Where the peer is now. */
+  get origin(): Origin {
+    return this.#session.ike.origin;
   }
 
   /** Whether ESP is encapsulated in UDP (RFC 3948). */

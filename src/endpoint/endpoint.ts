@@ -58,7 +58,6 @@ interface Entry {
   connection?: IkeConnection;
   /** Of a half-open responder: the digest of its first request (retransmits find it by that, RFC 7296 2.1). */
   readonly firstRequest?: string;
-  readonly origin: Origin;
   /** Our SPIs of all the IKE SAs that there are, while one replaces the other. */
   readonly spis: Set<string>;
 }
@@ -69,7 +68,9 @@ const FORGED_SHARE = 1 / 8;
 /** The asynchronous part of IKE over one link: demultiplexes by SPI, drives sessions, opens and answers IKE SAs. */
 export class Endpoint {
   readonly #options: EndpointOptions;
-  readonly #sessions = new Map<string, Entry>();
+  readonly #entries = new Set<Entry>();
+  /** By our SPI of any of the IKE SAs of an entry. */
+  readonly #bySpi = new Map<string, Entry>();
   /** By the id of a tunnel of theirs. */
   readonly #tunnels = new Map<string, Entry>();
   readonly #errorAnswers = new RateLimit(10, 100);
@@ -115,9 +116,9 @@ export class Endpoint {
     return this.#opened().backend;
   }
 
-  /** IKE SAs, half-open ones included. */
+  /** IKE SAs, half-open ones included; one and those that replace it are one. */
   get size(): number {
-    return this.#sessions.size;
+    return this.#entries.size;
   }
 
   /** Those that are being set up by others. */
@@ -145,7 +146,7 @@ export class Endpoint {
     const { clock } = this.#opened();
     let failure: IkeError | undefined;
     const result = deferred<IkeConnection>();
-    const entry = this.#add(IkeLineage.initiate(config, to, clock.now()), to, (event) => {
+    const entry = this.#add(IkeLineage.initiate(config, to, clock.now()), (event) => {
       if (event.type === 'child-established') result.resolve(entry.connection!);
       if (event.type === 'child-failed' && entry.connection?.child === undefined) {
         failure = event.error;
@@ -190,7 +191,7 @@ export class Endpoint {
     this.stopListening();
     this.#stopFollowing?.();
     await Promise.all(
-      Array.from(new Set(this.#sessions.values()), async ({ connection, session }) => {
+      Array.from(this.#entries, async ({ connection, session }) => {
         if (connection !== undefined) await this.closeConnection(connection);
         else session.perform((ike, now) => ike.abort(now));
         await session.settled();
@@ -205,13 +206,14 @@ export class Endpoint {
     return this.#host;
   }
 
-  #add(ike: IkeLineage, origin: Origin, onEvent: (event: IkeEvent) => void, firstRequest?: string): Entry {
+  #add(ike: IkeLineage, onEvent: (event: IkeEvent) => void, firstRequest?: string): Entry {
     const ended = deferred<Ending>();
     const session = new Session(ike, this.#opened(), (event) => {
       this.#follow(entry, event, ended.promise);
       onEvent(event);
     });
-    const entry: Entry = { session, close: ended.resolve, origin, firstRequest, spis: new Set() };
+    const entry: Entry = { session, close: ended.resolve, firstRequest, spis: new Set() };
+    this.#entries.add(entry);
     this.#register(entry, ike.localSpi);
     return entry;
   }
@@ -221,7 +223,7 @@ export class Endpoint {
     switch (event.type) {
       case 'established':
         this.#forgetHalfOpen(entry);
-        entry.connection = new IkeConnection(entry.session, event.peer, entry.origin, closed);
+        entry.connection = new IkeConnection(entry.session, event.peer, closed);
         return;
       case 'child-established':
       case 'child-rekeyed': {
@@ -235,7 +237,8 @@ export class Endpoint {
         return;
       case 'closed':
         this.#forgetHalfOpen(entry);
-        for (const spi of entry.spis) this.#sessions.delete(spi);
+        this.#entries.delete(entry);
+        for (const spi of entry.spis) this.#bySpi.delete(spi);
         this.#closeTunnels(entry);
         entry.close(event.error);
         return;
@@ -244,7 +247,7 @@ export class Endpoint {
         return;
       case 'retired':
         entry.spis.delete(event.spi);
-        this.#sessions.delete(event.spi);
+        this.#bySpi.delete(event.spi);
         return;
       case 'child-failed':
       case 'initial-contact':
@@ -255,7 +258,7 @@ export class Endpoint {
 
   #register(entry: Entry, spi: string): void {
     entry.spis.add(spi);
-    this.#sessions.set(spi, entry);
+    this.#bySpi.set(spi, entry);
   }
 
   /** One tunnel, or all. */
@@ -277,7 +280,7 @@ export class Endpoint {
     if (message.length < HEADER_LENGTH || this.#host === undefined) return;
     const fromInitiator = (message[19] & 0x08) !== 0;
     const ours = hex(fromInitiator ? message.subarray(8, 16) : message.subarray(0, 8));
-    const entry = this.#sessions.get(ours);
+    const entry = this.#bySpi.get(ours);
     if (entry !== undefined) entry.session.receive(message, origin);
     else if (message[18] === ExchangeType.IKE_SA_INIT && fromInitiator) this.#receiveInit(message, origin);
     else this.#receiveUnknown(message, origin);
@@ -314,7 +317,7 @@ export class Endpoint {
       : listener.config;
     const ike = IkeLineage.respond(config, message, origin, now);
     if (solved !== undefined && !ike.closed) this.#gate!.reward(solved, now);
-    const entry = this.#add(ike, origin, (event) => this.#answered(listener, entry, event), digest);
+    const entry = this.#add(ike, (event) => this.#answered(listener, entry, event), digest);
     this.#halfOpen!.add(digest, entry, origin);
     entry.session.start();
   }
@@ -359,21 +362,17 @@ export class Endpoint {
   }
 
   #hinted(spi: number, origin: Origin): void {
-    for (const { connection } of this.#sessions.values()) {
-      if (
-        connection?.child?.info.spiOut === spi &&
-        connection.origin.address === origin.address &&
-        connection.origin.overlayPeer === origin.overlayPeer
-      ) {
-        connection.hint();
-      }
+    for (const { connection, session } of this.#entries) {
+      const { address, overlayPeer } = session.ike.origin;
+      const isFromPeer = address === origin.address && overlayPeer === origin.overlayPeer;
+      if (isFromPeer && connection?.child?.info.spiOut === spi) connection.hint();
     }
   }
 
   /** Our own address has changed: whoever does MOBIKE is told (RFC 4555). */
   #updateAddresses(): void {
     const { link } = this.#options;
-    for (const { session } of new Set(this.#sessions.values())) {
+    for (const { session } of this.#entries) {
       session.perform((ike, now) => {
         const { address, encapsulated } = ike.origin;
         try {

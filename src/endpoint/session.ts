@@ -44,8 +44,7 @@ export class Session {
   }
 
   receive(message: Uint8Array, origin: Origin): void {
-    this.ike.handleDatagram(message, origin, this.#host.clock.now());
-    this.#drain();
+    this.#guarded((ike, now) => ike.handleDatagram(message, origin, now));
   }
 
   /** Runs a method of the core and what follows from it. */
@@ -56,7 +55,7 @@ export class Session {
 
   /** Tells the core what became of one of its SAs. Not from within: the event may come of what another core sends. */
   handleSaEvent(event: SaEvent): void {
-    queueMicrotask(() => this.perform((ike, now) => ike.handleSaEvent(event, now)));
+    queueMicrotask(() => this.#guarded((ike, now) => ike.handleSaEvent(event, now)));
   }
 
   /** Runs a liveness check. True once the peer has answered it, false if the IKE SA died of it. */
@@ -126,6 +125,15 @@ export class Session {
     this.#drain();
   }
 
+  /** The same when nobody waits for it who could take an error. */
+  #guarded(action: (ike: IkeLineage, now: number) => void): void {
+    try {
+      this.perform(action);
+    } catch (error) {
+      this.#giveUp(error);
+    }
+  }
+
   /** A handler of the endpoint's owner threw: that costs this IKE SA, and no other. */
   #giveUp(error: unknown): void {
     log('an IKE SA is given up after a defect: %o', error);
@@ -144,10 +152,7 @@ export class Session {
     this.#cancelTimer =
       at === undefined
         ? undefined
-        : this.#host.clock.at(at, () => {
-            this.ike.handleTimeout(this.#host.clock.now());
-            this.#drain();
-          });
+        : this.#host.clock.at(at, () => this.#guarded((ike, now) => ike.handleTimeout(now)));
   }
 }
 

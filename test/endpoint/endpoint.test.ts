@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { dryRun } from '../../src/backend/dry-run.ts';
 import { userSpaceBackend } from '../../src/backend/userspace/backend.ts';
 import type { CryptoProvider } from '../../src/crypto/provider.ts';
+import type { IkeConnection } from '../../src/endpoint/connection.ts';
 import { Endpoint, type EndpointOptions, type Listener } from '../../src/endpoint/endpoint.ts';
 import { sourceLimits } from '../../src/endpoint/half-open.ts';
 import { NotifyType } from '../../src/ike/constants.ts';
@@ -337,6 +338,20 @@ describe('two endpoints', () => {
     bad = false;
     await clock.until(connect());
     expect(responder.size).toBe(1);
+  });
+
+  it('go on when a handler throws at the end of one, which nobody waits for', async () => {
+    const closed: IkeConnection[] = [];
+    const onClosed = (connection: IkeConnection) => {
+      closed.push(connection);
+      throw new Error('a defect');
+    };
+    const { clock, connect, initiator, responder } = await pair({}, { onClosed });
+    for (const round of [1, 2]) {
+      const connection = await clock.until(connect());
+      await clock.until(initiator.closeConnection(connection));
+      expect([closed.length, responder.size]).toEqual([round, 0]);
+    }
   });
 
   it.each([

@@ -113,7 +113,9 @@ describe('a connection whose IKE SA is rekeyed', () => {
   });
 
   it('keeps its address as long as it lives, and then gives it back (rule 59)', async () => {
-    const { clock, connect, connection, peer } = await connected({ block: '10.9.0.1/32' });
+    const { clock, connect, initiator, responder, connection, peer } = await connected({
+      block: '10.9.0.1/32',
+    });
     const { assigned } = connection.child!.info;
     expect(assigned!.ip4).toBe('10.9.0.1');
     for (const end of [connection, peer, connection]) {
@@ -125,6 +127,8 @@ describe('a connection whose IKE SA is rekeyed', () => {
     expect(connection.child!.info.assigned).toEqual(assigned);
     connection.rekey();
     await clock.advance(1_000);
+    // Both generations are still there, and count as one.
+    expect([initiator.size, responder.size]).toEqual([1, 1]);
     connection.abort();
     peer.abort();
     const next = await clock.until(connect());
