@@ -102,7 +102,8 @@ function attackPacket(
   // What routes it stays as it is.
   if (random.chance(0.9)) return { bytes, to };
   const broken = mutateOctets(random, bytes, [bytes]);
-  broken.set(bytes.subarray(12, Math.min(20, broken.length)), 12);
+  if (broken.length < 20) return { bytes, to };
+  broken.set(bytes.subarray(12, 20), 12);
   return { bytes: parseIpHeader(broken, 0, broken.length) === undefined ? bytes : broken, to };
 }
 
