@@ -1,3 +1,5 @@
+import type { SelectorPair } from '../ike/child-sa.ts';
+import { type IkeError, LocalError } from '../ike/errors.ts';
 import type { ChildSaInfo, Peer } from '../ike/output.ts';
 import type { Millis } from '../link/clock.ts';
 import type { Origin } from '../link/link.ts';
@@ -18,6 +20,7 @@ export class IkeConnection {
   readonly closed: Promise<Ending>;
   readonly #session: Session;
   readonly #children = new Map<string, Child>();
+  #awaited: { resolve(child: Child): void; reject(error: IkeError): void } | undefined;
 
   constructor(session: Session, peer: Peer, closed: Promise<Ending>) {
     this.#session = session;
@@ -62,6 +65,36 @@ export class IkeConnection {
     this.#session.perform((ike, now) => ike.rekey(now));
   }
 
+  /** Replaces the Child SAs of every tunnel by new ones now (RFC 7296 1.3.3). */
+  rekeyChildren(): void {
+    for (const id of this.#children.keys()) this.#session.perform((ike, now) => ike.rekeyChild(id, now));
+  }
+
+  /**
+   * Makes another Child SA with a tunnel of its own (RFC 7296 1.3.1), or the first of a childless IKE SA (RFC 6023).
+   * @throws IkeError if the peer refuses it, it cannot be made, or the IKE SA ends
+   */
+  async createChild(selectors: SelectorPair): Promise<Child> {
+    if (this.#awaited !== undefined) throw new LocalError('another Child SA is being made');
+    const made = new Promise<Child>((resolve, reject) => {
+      this.#awaited = { resolve, reject };
+    });
+    this.#session.perform((ike, now) => ike.createChild(selectors, now));
+    const ended = this.closed.then((error): never => {
+      throw error ?? new LocalError('the IKE SA was closed meanwhile');
+    });
+    try {
+      return await Promise.race([made, ended]);
+    } finally {
+      this.#awaited = undefined;
+    }
+  }
+
+  /** Deletes a Child SA, and with the last one the IKE SA. @param tunnelId - of the tunnel's policy */
+  closeChild(tunnelId: string): void {
+    this.#session.perform((ike, now) => ike.closeChild(tunnelId, now));
+  }
+
   /** A hint, from outside any SA, that the peer has lost its state: answered with a liveness check, rate limited. */
   hint(): void {
     this.#session.perform((ike, now) => ike.hint(now));
@@ -85,7 +118,15 @@ export class IkeConnection {
 
   /** For the endpoint, which follows the core's events: a tunnel is there, or has other SAs. */
   setChild(child: Child): void {
-    this.#children.set(child.tunnel.policy.id, child);
+    const { id } = child.tunnel.policy;
+    const isNew = !this.#children.has(id);
+    this.#children.set(id, child);
+    if (isNew) this.#awaited?.resolve(child);
+  }
+
+  /** For the endpoint: a Child SA that was asked for has not come about. */
+  failChild(error: IkeError): void {
+    this.#awaited?.reject(error);
   }
 
   /** For the endpoint: forgets a tunnel, or all; returns what there was. */

@@ -138,7 +138,7 @@ export class Endpoint {
   }
 
   /**
-   * Sets up an IKE SA with its first Child SA.
+   * Sets up an IKE SA, with its first Child SA unless the configuration has none.
    * @throws IkeError - refused, not authenticated, no answer, or our own policy; nothing is left installed then
    */
   async connect(config: InitiatorConfig, to: Origin, signal?: AbortSignal): Promise<IkeConnection> {
@@ -147,7 +147,8 @@ export class Endpoint {
     let failure: IkeError | undefined;
     const result = deferred<IkeConnection>();
     const entry = this.#add(IkeLineage.initiate(config, to, clock.now()), (event) => {
-      if (event.type === 'child-established') result.resolve(entry.connection!);
+      const last = config.child === undefined ? 'established' : 'child-established';
+      if (event.type === last) result.resolve(entry.connection!);
       if (event.type === 'child-failed' && entry.connection?.child === undefined) {
         failure = event.error;
         entry.session.perform((ike, now) => ike.close(now));
@@ -250,6 +251,8 @@ export class Endpoint {
         this.#bySpi.delete(event.spi);
         return;
       case 'child-failed':
+        entry.connection?.failChild(event.error);
+        return;
       case 'initial-contact':
       case 'rekeyed':
         return;

@@ -8,6 +8,8 @@ import { AuthMethod, NotifyType, nameOf, SignatureHash } from './constants.ts';
 import { LocalError } from './errors.ts';
 import { type AuthPayload, type NotifyPayload, notify } from './payload/index.ts';
 
+type SignatureAuthentication = Extract<LocalAuthentication, { readonly kind: 'signature' }>;
+
 /** What a peer says that it can verify. */
 export interface PeerAbilities {
   /** Its SIGNATURE_HASH_ALGORITHMS; undefined if it sent none. */
@@ -58,17 +60,22 @@ export function decodeHashAlgorithms(data: Uint8Array): ReadonlySet<number> | un
   return hashes;
 }
 
+/** How a key signs for a peer: the method of the AUTH payload, with its AlgorithmIdentifier if the method has one. */
+interface SignatureChoice {
+  readonly method: number;
+  readonly scheme: SignatureScheme;
+  readonly identifier?: Uint8Array;
+}
+
 /**
- * Our AUTH payload with a signature over `octets`: Digital Signature with peers that know it, an older method with others.
+ * Digital Signature with peers that know it, an older method with others.
  * @param peer - what it says that it verifies
  * @throws LocalError if the peer cannot verify a signature of our key (RFC 7427 4)
  */
-export function createSignature(
-  { key, rsaPadding = 'pss', allowSha1 }: Extract<LocalAuthentication, { readonly kind: 'signature' }>,
-  crypto: CryptoProvider,
-  octets: Uint8Array,
+export function chooseSignature(
+  { key, rsaPadding = 'pss', allowSha1 }: SignatureAuthentication,
   { peerHashes, peerMethods }: PeerAbilities,
-): AuthPayload {
+): SignatureChoice {
   const { type } = key;
   if (peerHashes !== undefined) {
     const usable = preferred(type).filter(({ scheme }) => peerHashes.has(hashNumber(scheme)));
@@ -83,10 +90,9 @@ export function createSignature(
         `the peer does not verify ${type} signatures: its SIGNATURE_HASH_ALGORITHMS are ${listed || 'none'}`,
       );
     }
-    const identifier = chosen.identifiers.find(announced) ?? chosen.identifiers[0];
-    const signature = crypto.signatures.sign(key, chosen.scheme, octets);
-    const data = concat(Uint8Array.of(identifier.length), identifier, signature);
-    return { kind: 'AUTH', method: AuthMethod.DIGITAL_SIGNATURE, data };
+    const { scheme, identifiers } = chosen;
+    const identifier = identifiers.find(announced) ?? identifiers[0];
+    return { method: AuthMethod.DIGITAL_SIGNATURE, scheme, identifier };
   }
   const fixed = FIXED_METHODS.find((entry) => entry.type === type);
   if (fixed === undefined) {
@@ -100,8 +106,21 @@ export function createSignature(
         'refused unless allowSha1 is set',
     );
   }
-  const data = crypto.signatures.sign(key, fixed.scheme, octets);
-  return { kind: 'AUTH', method: fixed.method, data };
+  return fixed;
+}
+
+/** Our AUTH payload with a signature over `octets`. @throws LocalError as `chooseSignature` does */
+export function createSignature(
+  local: SignatureAuthentication,
+  crypto: CryptoProvider,
+  octets: Uint8Array,
+  peer: PeerAbilities,
+): AuthPayload {
+  const { method, scheme, identifier } = chooseSignature(local, peer);
+  const signature = crypto.signatures.sign(local.key, scheme, octets);
+  const data =
+    identifier === undefined ? signature : concat(Uint8Array.of(identifier.length), identifier, signature);
+  return { kind: 'AUTH', method, data };
 }
 
 /**

@@ -1,7 +1,12 @@
 import type { KeyExchange } from '../../crypto/provider.ts';
 import { KeyExchangeMethod, zero } from '../../crypto/transforms.ts';
 import { concat, equalBytes } from '../../wire/bytes.ts';
-import { type Announcement, announcementNotify, decodeAnnouncements } from '../announced-methods.ts';
+import {
+  type Announcement,
+  announcementNotify,
+  chooseLocal,
+  decodeAnnouncements,
+} from '../announced-methods.ts';
 import { certReqPayload } from '../certificate-auth.ts';
 import type { InitiatorConfig, ResponderConfig } from '../config.ts';
 import { ExchangeType, NotifyType } from '../constants.ts';
@@ -36,7 +41,7 @@ import { encodePuzzle, type Puzzle, PuzzleSolver, puzzlePrf } from '../puzzle.ts
 import { PuzzleLock } from '../puzzle-lock.ts';
 import { checkRules } from '../rules.ts';
 import { headerFields, type Negotiated, type SaContext } from '../sa-context.ts';
-import { decodeHashAlgorithms, hashAlgorithmsNotify } from '../signature-auth.ts';
+import { chooseSignature, decodeHashAlgorithms, hashAlgorithmsNotify } from '../signature-auth.ts';
 import { solverOf, workAt } from './solve-puzzle.ts';
 
 // RFC 7296 1.2:
@@ -229,7 +234,7 @@ function takeGroup(
   return 'again';
 }
 
-/** @throws ProtocolError if it does not answer our request */
+/** @throws ProtocolError if it does not answer our request; LocalError if we could not go on with such a responder */
 function accept(
   sa: SaContext,
   config: InitiatorConfig,
@@ -249,6 +254,9 @@ function accept(
   if (suite.additional.length > 0 && !offersIntermediate(payloads)) {
     throw syntax('the peer chose additional key exchanges without the exchange for them (RFC 9370 2.2.1)');
   }
+  const abilities = { peerHashes: peerHashes(payloads), peerMethods: peerMethods(payloads) };
+  const local = chooseLocal([config.local, ...(config.alternatives ?? [])], abilities.peerMethods);
+  if (local.kind === 'signature') chooseSignature(local, abilities);
   if (header.spiR.every((octet) => octet === 0)) throw syntax('the peer accepted without an SPI');
   const nonceR = checkedNonce(payloads, suite.prf);
   const spis = { spiI: header.spiI, spiR: header.spiR };
@@ -264,8 +272,7 @@ function accept(
       nonceR,
       suite,
       firstMessages: { request, response: bytes },
-      peerHashes: peerHashes(payloads),
-      peerMethods: peerMethods(payloads),
+      ...abilities,
       childless: findNotify(payloads, NotifyType.CHILDLESS_IKEV2_SUPPORTED) !== undefined,
       fragmentation: config.fragmentation === true && offersFragmentation(payloads),
       pendingMethods: suite.additional,

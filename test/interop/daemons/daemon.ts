@@ -48,8 +48,8 @@ export interface Connection {
   readonly local: Proof;
   readonly remote: Proof;
   readonly suites: Suites;
-  /** What the Child SA carries, prefixes: the daemon's side; ours. 'dynamic': the address assigned by Configuration Payload. */
-  readonly localTs: readonly string[];
+  /** What the Child SA carries, prefixes: the daemon's side; ours. 'dynamic': what is assigned by Configuration Payload. */
+  readonly localTs: readonly string[] | 'dynamic';
   readonly remoteTs: readonly string[] | 'dynamic';
   /** A responder's pools that it assigns addresses from, prefixes, and name servers that it assigns with them. */
   readonly pools?: readonly string[];

@@ -1,0 +1,397 @@
+import { NotifyType } from '../../src/ike/constants.ts';
+import { AuthenticationError, type IkeError, NoAnswerError, RefusedError } from '../../src/ike/errors.ts';
+import { addressText, parsePrefix } from '../../src/wire/address.ts';
+import { utf8 } from '../../src/wire/bytes.ts';
+import { prefixSelector, type TrafficSelector } from '../../src/wire/traffic-selector.ts';
+import type { Connection, Proof } from './daemons/daemon.ts';
+import type { OurView } from './ours.ts';
+import type { Running } from './running.ts';
+import { pause, streamDuring } from './transfer.ts';
+import { type NatSide, NETWORKS } from './world.ts';
+
+/** What a cell is about: how its connection differs from the ordinary one, and what has to be seen. */
+export interface Feature {
+  /** RFC and section. */
+  readonly source: string;
+  /** Changes of the daemon's view of the connection, which ours follows. */
+  readonly connection?: (base: Connection) => Partial<Connection>;
+  /** What differs in our own view of it, and what our configuration has besides. */
+  readonly ours?: (connection: Connection) => OurView;
+  readonly nat?: NatSide;
+  /** Default: the IKE SA is set up, and a file goes each way. */
+  readonly run?: (cell: Running) => Promise<void>;
+}
+
+/** A Child SA with the peer's address, and a file each way: the ordinary cell. */
+const plain: Feature = { source: 'RFC 7296 1.2' };
+
+async function establish(cell: Running): Promise<void> {
+  await cell.establish();
+  await cell.exchangeFiles();
+}
+
+/** After what `action` does, both ends have other SAs of the kind, the same at both, and carry on. */
+function replacing(what: 'ike' | 'child', action: (cell: Running) => Promise<void> | void) {
+  return async (cell: Running) => {
+    await establish(cell);
+    const before = cell.sas!;
+    await action(cell);
+    await cell.until(`a new ${what === 'ike' ? 'IKE SA' : 'Child SA'}`, async () => {
+      const { ike, children } = await cell.daemon.sas();
+      return what === 'ike'
+        ? ike !== undefined && ike.spiI !== before.ike!.spiI && ike.spiR !== before.ike!.spiR
+        : children.length === 1 && children.every(({ spiIn }) => spiIn !== before.children[0].spiIn);
+    });
+    const { ike, children } = await cell.agree();
+    // The other kind has stayed what it was.
+    if (what === 'ike') expect(children[0].spiIn, before.children[0].spiIn, 'the Child SA');
+    else expect(ike!.spiI, before.ike!.spiI, 'the IKE SA');
+    await cell.exchangeFiles();
+    expect(await cell.connection.checkLiveness(), true, 'the answer to a liveness check');
+  };
+}
+
+async function behindNat(cell: Running): Promise<void> {
+  await establish(cell);
+  for (const end of ['ours', 'theirs'] as const) {
+    expect(cell.traffic.of(end, 'esp').length, 0, 'the number of plain ESP packets');
+    expect(cell.traffic.of(end, 'esp in UDP').length > 50, true, 'that ESP is in UDP');
+  }
+}
+
+function expect(actual: unknown, expected: unknown, what: string): void {
+  const [is, should] = [actual, expected].map((value) => JSON.stringify(value));
+  if (is !== should) throw new Error(`${what} is ${is} and not ${should}`);
+}
+
+/** Our rekeys, the daemon's, or both at once. */
+const rekeys = {
+  ours: {
+    ike: ({ connection }: Running) => connection.rekey(),
+    child: ({ connection }: Running) => connection.rekeyChildren(),
+  },
+  theirs: {
+    ike: ({ daemon }: Running) => daemon.rekey('ike'),
+    child: ({ daemon }: Running) => daemon.rekey('child'),
+  },
+  colliding: {
+    ike: async ({ connection, daemon }: Running) => {
+      const theirs = daemon.rekey('ike');
+      await pause(20);
+      connection.rekey();
+      await theirs;
+    },
+    child: async ({ connection, daemon }: Running) => {
+      const theirs = daemon.rekey('child');
+      await pause(20);
+      connection.rekeyChildren();
+      await theirs;
+    },
+  },
+} as const;
+
+const withKeyExchange = (base: Connection) => ({
+  suites: { ...base.suites, esp: `${base.suites.esp}-${keyExchangeOf(base)}` },
+});
+
+/** The key exchange of the IKE suite, which is the last of its keywords. */
+function keyExchangeOf({ suites }: Connection): string {
+  return suites.ike.split('-').at(-1)!;
+}
+
+/** The end that is the responder has to be refused, or refuses. */
+async function expectRefusal(cell: Running, ...types: (new (...args: never[]) => IkeError)[]): Promise<void> {
+  if (cell.spec.role === 'responder') {
+    const error = await cell.ours.connect().then(
+      () => undefined,
+      (reason: unknown) => reason,
+    );
+    if (!types.some((type) => error instanceof type)) throw new Error(`our error is ${String(error)}`);
+  } else {
+    const error = await cell.daemon.initiate().then(
+      () => undefined,
+      (reason: unknown) => reason,
+    );
+    if (error === undefined) throw new Error('the daemon has an IKE SA that we refused');
+    expect(cell.ours.accepted === undefined, true, 'that we have no Child SA');
+  }
+  const { children } = await cell.daemon.sas();
+  expect(children.length, 0, 'the number of the daemon’s Child SAs');
+}
+
+const selectorText = ({ startAddress, endAddress }: TrafficSelector) =>
+  `${addressText(startAddress)}-${addressText(endAddress)}`;
+
+function otherSecret(proof: Proof): Proof {
+  return proof.kind === 'psk' ? { ...proof, secret: `not ${proof.secret}` } : proof;
+}
+
+/** An address by Configuration Payload for the initiator, whoever that is. */
+function assigned(...families: (4 | 6)[]) {
+  return (base: Connection): Partial<Connection> => {
+    const networks = (of: { readonly 4: string; readonly 6: string }) => families.map((family) => of[family]);
+    return base.role === 'responder'
+      ? {
+          pools: networks({ 4: '10.78.0.0/24', 6: 'fd78::/64' }),
+          localTs: networks(NETWORKS.daemonInner),
+          remoteTs: 'dynamic',
+        }
+      : { requests: families, localTs: 'dynamic', remoteTs: networks(NETWORKS.oursInner) };
+  };
+}
+
+export const FEATURES = {
+  plain,
+  'virtual address IPv4': { source: 'RFC 7296 2.19', connection: assigned(4) },
+  'virtual address IPv6': { source: 'RFC 7296 2.19', connection: assigned(6) },
+  'virtual addresses of both families': { source: 'RFC 7296 2.19', connection: assigned(4, 6) },
+  'name servers': {
+    source: 'RFC 7296 3.15.1',
+    connection: (base) => ({ ...assigned(4)(base), dns: ['10.77.0.53'] }),
+    run: async (cell) => {
+      await establish(cell);
+      if (cell.spec.role === 'responder')
+        expect(cell.connection.child!.info.assigned!.dns, ['10.77.0.53'], 'the name server');
+      else
+        await cell.until('the daemon to know the name server', async () =>
+          (await cell.daemon.log()).includes('10.77.0.53'),
+        );
+    },
+  },
+  'networks of both ends': {
+    source: 'RFC 7296 2.9',
+    connection: () => networksOfBoth,
+  },
+  narrowing: {
+    source: 'RFC 7296 2.9',
+    connection: ({ role }) => ({
+      ...networksOfBoth,
+      ...(role === 'initiator' && { remoteTs: ['10.64.0.0/10'] }),
+    }),
+    ours: ({ role }) => ({
+      connection:
+        role === 'responder' ? { localTs: ['10.64.0.0/10'] } : { remoteTs: networksOfBoth.remoteTs },
+    }),
+    run: async (cell) => {
+      await establish(cell);
+      const { local, remote } = cell.connection.child!.tunnel.policy;
+      expect(local.map(selectorText), ['10.88.0.0-10.88.0.255'], 'our side');
+      expect(remote.map(selectorText), ['10.77.0.0-10.77.0.255'], 'the daemon’s side');
+    },
+  },
+  'Child SA rekey by us': { source: 'RFC 7296 1.3.3', run: replacing('child', rekeys.ours.child) },
+  'Child SA rekey by the daemon': { source: 'RFC 7296 1.3.3', run: replacing('child', rekeys.theirs.child) },
+  'Child SA rekeys that collide': {
+    source: 'RFC 7296 2.8.1',
+    run: replacing('child', rekeys.colliding.child),
+  },
+  'Child SA rekey by us, with a key exchange': {
+    source: 'RFC 7296 1.3.3',
+    connection: withKeyExchange,
+    run: replacing('child', rekeys.ours.child),
+  },
+  'Child SA rekey by the daemon, with a key exchange': {
+    source: 'RFC 7296 1.3.3',
+    connection: withKeyExchange,
+    run: replacing('child', rekeys.theirs.child),
+  },
+  'IKE SA rekey by us': { source: 'RFC 7296 1.3.2', run: replacing('ike', rekeys.ours.ike) },
+  'IKE SA rekey by the daemon': { source: 'RFC 7296 1.3.2', run: replacing('ike', rekeys.theirs.ike) },
+  'IKE SA rekeys that collide': { source: 'RFC 7296 2.8.2', run: replacing('ike', rekeys.colliding.ike) },
+  'make before break': {
+    source: 'RFC 7296 2.8',
+    run: async (cell) => {
+      await establish(cell);
+      const { sent, lost } = await streamDuring(cell.ends(4), async () => {
+        for (const who of [rekeys.ours, rekeys.theirs]) {
+          for (const what of ['child', 'ike'] as const) {
+            const { ike, children } = cell.sas!;
+            await who[what](cell);
+            await cell.until('new SAs', async () => {
+              const now = await cell.daemon.sas();
+              return what === 'ike'
+                ? now.ike?.spiI !== ike!.spiI
+                : now.children[0]?.spiIn !== children[0].spiIn;
+            });
+            await cell.agree();
+          }
+        }
+      });
+      if (sent < 50) throw new Error(`only ${sent} packets were sent meanwhile`);
+      expect(lost, { up: [], down: [] }, 'what was lost');
+    },
+  },
+  'liveness check by us': {
+    source: 'RFC 7296 2.4',
+    run: async (cell) => {
+      await establish(cell);
+      for (let round = 0; round < 3; round++)
+        expect(await cell.connection.checkLiveness(), true, 'the answer to a liveness check');
+    },
+  },
+  'liveness checks by the daemon': {
+    source: 'RFC 7296 2.4',
+    connection: () => ({ dpdDelay: 1 }),
+    run: async (cell) => {
+      await establish(cell);
+      await pause(4_000);
+      await cell.agree();
+      await cell.exchangeFiles();
+    },
+  },
+  'daemon that is gone': {
+    source: 'RFC 7296 2.4',
+    run: async (cell) => {
+      await establish(cell);
+      await cell.daemon.close();
+      expect(await cell.connection.checkLiveness(), false, 'the answer to a liveness check');
+      const error = await cell.connection.closed;
+      if (!(error instanceof NoAnswerError)) throw new Error(`our error is ${error}`);
+    },
+  },
+  'IKE SA deleted by us': {
+    source: 'RFC 7296 1.4.1',
+    run: async (cell) => {
+      await establish(cell);
+      await cell.ours.endpoint.closeConnection(cell.connection);
+      await cell.until('the daemon to delete its SAs', async () => {
+        const { ike, children } = await cell.daemon.sas();
+        return ike === undefined && children.length === 0;
+      });
+    },
+  },
+  'IKE SA deleted by the daemon': {
+    source: 'RFC 7296 1.4.1',
+    run: async (cell) => {
+      await establish(cell);
+      await cell.daemon.terminate('ike');
+      await cell.until('us to delete our SAs', () => cell.connection.child === undefined);
+      expect(cell.ours.endpoint.size, 0, 'the number of our IKE SAs');
+    },
+  },
+  'Child SA deleted by us': {
+    source: 'RFC 7296 1.4.1',
+    run: async (cell) => {
+      await establish(cell);
+      cell.connection.closeChild(cell.connection.child!.tunnel.policy.id);
+      await cell.until('the daemon to delete its Child SA', async () => {
+        const { children } = await cell.daemon.sas();
+        return children.length === 0;
+      });
+      expect(cell.connection.child === undefined, true, 'that ours is gone');
+    },
+  },
+  'Child SA deleted by the daemon': {
+    source: 'RFC 7296 1.4.1',
+    run: async (cell) => {
+      await establish(cell);
+      await cell.daemon.terminate('child');
+      await cell.until('us to delete our Child SA', () => cell.connection.child === undefined);
+    },
+  },
+  COOKIE: {
+    source: 'RFC 7296 2.6',
+    connection: ({ role }) => ({ cookies: role === 'responder' }),
+    ours: () => ({ listener: { cookieThreshold: 0 } }),
+    run: async (cell) => {
+      await establish(cell);
+      const from = cell.spec.role === 'responder' ? 'theirs' : 'ours';
+      expect(cell.traffic.notifies(from), [NotifyType.COOKIE], 'what was said in the clear');
+    },
+  },
+  INVALID_KE_PAYLOAD: {
+    source: 'RFC 7296 1.3',
+    connection: ({ role, suites }) =>
+      role === 'responder'
+        ? { suites: { ...suites, ike: 'aes128gcm16-prfsha256-ecp256' } }
+        : { suites: { ...suites, ike: 'aes128gcm16-prfsha256-modp3072-ecp256' } },
+    ours: ({ role, suites }) => ({
+      connection: {
+        suites: {
+          ...suites,
+          ike:
+            role === 'responder' ? 'aes128gcm16-prfsha256-modp3072-ecp256' : 'aes128gcm16-prfsha256-ecp256',
+        },
+      },
+    }),
+    run: async (cell) => {
+      await establish(cell);
+      const from = cell.spec.role === 'responder' ? 'theirs' : 'ours';
+      expect(cell.traffic.notifies(from), [NotifyType.INVALID_KE_PAYLOAD], 'what was said in the clear');
+    },
+  },
+  fragmentation: {
+    source: 'RFC 7383',
+    connection: () => ({ fragmentSize: 576 }),
+    ours: () => ({ initiator: { pathMtu: 576 }, responder: { pathMtu: 576 } }),
+    run: async (cell) => {
+      await establish(cell);
+      for (const end of ['ours', 'theirs'] as const)
+        expect(cell.traffic.fragments(end) > 1, true, `that there are fragments of ${end}`);
+    },
+  },
+  'NAT in front of us': { source: 'RFC 7296 2.23', nat: 'ours', run: behindNat },
+  'NAT in front of the daemon': { source: 'RFC 7296 2.23', nat: 'daemon', run: behindNat },
+  'keepalives of ours': {
+    source: 'RFC 3948 4',
+    nat: 'ours',
+    run: async (cell) => {
+      await behindNat(cell);
+      await cell.until('a keepalive', () => cell.traffic.of('ours', 'keepalive').length > 0, 30_000);
+      await cell.exchangeFiles();
+    },
+  },
+  'extended sequence numbers': {
+    source: 'RFC 4303 2.2.1',
+    connection: ({ suites }) => ({ suites: { ...suites, esp: `${suites.esp}-esn` } }),
+  },
+  childless: {
+    source: 'RFC 6023',
+    connection: () => ({ ...networksOfBoth, childless: 'required' }),
+    run: async (cell) => {
+      if (cell.spec.role === 'responder') {
+        const connection = await cell.connect();
+        expect(connection.child === undefined, true, 'that there is no Child SA yet');
+        const [tsI, tsR] = [networksOfBoth.remoteTs, networksOfBoth.localTs].map((prefixes) =>
+          prefixes.map((prefix) => prefixSelector(parsePrefix(prefix))),
+        );
+        await connection.createChild({ tsI, tsR });
+        await cell.agree();
+        await cell.exchangeFiles();
+      } else await establish(cell);
+    },
+  },
+  'postquantum preshared key': {
+    source: 'RFC 8784',
+    connection: () => ({
+      ppk: { id: 'ppk.example', secret: utf8('0123456789abcdef0123456789abcdef'), required: true },
+    }),
+  },
+  'several key exchanges': {
+    source: 'RFC 9370',
+    connection: ({ suites }) => ({ suites: { ...suites, ike: `${suites.ike}-ke1_ecp256` } }),
+  },
+  'ML-KEM-768 in IKE_INTERMEDIATE': {
+    source: 'RFC 9242, RFC 9370',
+    connection: ({ suites }) => ({ suites: { ...suites, ike: `${suites.ike}-ke1_mlkem768` } }),
+  },
+  'wrong secret': {
+    source: 'RFC 7296 2.21.2',
+    ours: ({ local, remote }) => ({ connection: { local: otherSecret(local), remote: otherSecret(remote) } }),
+    run: (cell) => expectRefusal(cell, RefusedError, AuthenticationError),
+  },
+  'no suite in common': {
+    source: 'RFC 7296 2.7',
+    ours: ({ suites }) => ({
+      connection: { suites: { ...suites, ike: 'aes256-sha512-prfsha512-modp4096' } },
+    }),
+    run: (cell) => expectRefusal(cell, RefusedError),
+  },
+} as const satisfies Record<string, Feature>;
+
+const networksOfBoth = {
+  pools: [],
+  requests: [],
+  localTs: [NETWORKS.daemonInner[4]],
+  remoteTs: [NETWORKS.oursInner[4]],
+};

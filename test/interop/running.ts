@@ -1,0 +1,140 @@
+import type { CryptoProvider } from '../../src/crypto/provider.ts';
+import type { IkeConnection } from '../../src/endpoint/connection.ts';
+import type { Connection, Daemon, DaemonSas, Installation } from './daemons/daemon.ts';
+import { OurEnd, type OurView, ourInner, theirInner } from './ours.ts';
+import { Traffic } from './traffic.ts';
+import { type Ends, exchangeFiles, type FileReport, pause } from './transfer.ts';
+import type { NatSide, World } from './world.ts';
+import { openWorld } from './world.ts';
+
+/** How long a daemon may take to do what it was asked for. */
+const PATIENCE = 15_000;
+
+/** A daemon and our end, each on its host, and what a cell does with them. */
+export class Running {
+  readonly world: World;
+  readonly daemon: Daemon;
+  readonly ours: OurEnd;
+  readonly spec: Connection;
+  readonly traffic: Traffic;
+  readonly files: { up: FileReport; down: FileReport }[] = [];
+  /** What the daemon reported when all was well. */
+  sas: DaemonSas | undefined;
+  #connection: IkeConnection | undefined;
+  #ends = new Map<4 | 6, Ends>();
+
+  private constructor(world: World, traffic: Traffic, daemon: Daemon, ours: OurEnd, spec: Connection) {
+    this.world = world;
+    this.traffic = traffic;
+    this.daemon = daemon;
+    this.ours = ours;
+    this.spec = spec;
+  }
+
+  /** @param seen - the connection as we see it, and what our configuration has besides */
+  static async open(
+    installation: Installation,
+    crypto: CryptoProvider,
+    spec: Connection,
+    { connection, ...changes }: OurView,
+    nat: NatSide | undefined,
+  ): Promise<Running> {
+    const undo: (() => unknown)[] = [];
+    try {
+      const world = await openWorld(nat);
+      undo.push(() => world.close());
+      const traffic = new Traffic(world);
+      undo.push(() => traffic.close());
+      const ours = await OurEnd.open(world, crypto, { ...spec, ...connection }, changes);
+      undo.push(() => ours.close());
+      const daemon = await installation.start(world.daemon, spec);
+      return new Running(world, traffic, daemon, ours, spec);
+    } catch (error) {
+      for (const close of undo.reverse()) await close();
+      throw error;
+    }
+  }
+
+  /** The IKE SA, once it is established. */
+  get connection(): IkeConnection {
+    if (this.#connection === undefined) throw new Error('there is no IKE SA');
+    return this.#connection;
+  }
+
+  /** The initiator sets up the IKE SA; both ends have the same SAs when this resolves. */
+  async establish(): Promise<void> {
+    if (this.spec.role === 'responder') await this.connect();
+    else {
+      await this.daemon.initiate();
+      this.#connection = await this.until('the IKE SA at our end', () => this.ours.accepted);
+    }
+    await this.agree();
+  }
+
+  /** We set up the IKE SA. */
+  async connect(): Promise<IkeConnection> {
+    this.#connection = await this.ours.connect();
+    return this.#connection;
+  }
+
+  /** Waits until the daemon has just the Child SAs that we have, and keeps what it says of them. */
+  async agree(): Promise<DaemonSas> {
+    this.sas = await this.until('both ends to have the same SAs', async () => {
+      const sas = await this.daemon.sas();
+      const { info } = this.connection.child ?? {};
+      if (info === undefined || sas.ike === undefined || sas.children.length !== 1) return undefined;
+      const [{ spiIn, spiOut }] = sas.children;
+      return Number.parseInt(spiIn, 16) === info.spiOut && Number.parseInt(spiOut, 16) === info.spiIn
+        ? sas
+        : undefined;
+    });
+    return this.sas;
+  }
+
+  /** The hosts at both ends of the tunnel. */
+  ends(family: 4 | 6): Ends {
+    const known = this.#ends.get(family);
+    if (known !== undefined && known.tunnel === this.connection.child?.tunnel) return known;
+    const theirs = theirInner(this.connection, family);
+    const socket = known?.socket ?? this.world.inner(theirs);
+    const ends = {
+      tunnel: this.connection.child!.tunnel,
+      ours: ourInner(this.connection, family),
+      theirs,
+      socket,
+    };
+    this.#ends.set(family, ends);
+    return ends;
+  }
+
+  /** Sends a file each way, in each family that the tunnel carries. */
+  async exchangeFiles(): Promise<void> {
+    const { local } = this.connection.child!.tunnel.policy;
+    const families = [4, 6] as const;
+    for (const family of families.filter((each) => local.some((selector) => selector.family === each)))
+      this.files.push(await exchangeFiles(this.ends(family)));
+  }
+
+  /** @throws Error if it does not become true soon */
+  async until<T>(
+    what: string,
+    ready: () => T | undefined | false | Promise<T | undefined | false>,
+    patience = PATIENCE,
+  ): Promise<T> {
+    const end = performance.now() + patience;
+    for (;;) {
+      const value = await ready();
+      if (value !== undefined && value !== false) return value;
+      if (performance.now() > end) throw new Error(`waited in vain for ${what}`);
+      await pause(50);
+    }
+  }
+
+  async close(): Promise<void> {
+    for (const { socket } of this.#ends.values()) socket.close();
+    await this.ours.close();
+    await this.daemon.close();
+    this.traffic.close();
+    await this.world.close();
+  }
+}

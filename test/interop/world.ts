@@ -1,0 +1,108 @@
+import { CommandError } from '../../src/host/command.ts';
+import { connectNamespaces, type NetworkNamespace, openNamespace } from '../../src/host/namespace.ts';
+import type { Address } from '../../src/wire/address.ts';
+import { type UdpEnd, udpIn } from '../support/namespaces.ts';
+
+/** The addresses of the two hosts, as each other sees them without a NAT, and of what is behind them. */
+export const ADDRESSES = {
+  daemon: { 4: '192.0.2.1', 6: '2001:db8::1' },
+  ours: { 4: '192.0.2.2', 6: '2001:db8::2' },
+  behindNat: '10.5.0.2',
+  /** Hosts in the networks that the ends protect; the daemon's are its own. */
+  daemonInner: { 4: '10.77.0.1', 6: 'fd77::1' },
+  oursInner: { 4: '10.88.0.1', 6: 'fd88::1' },
+} as const;
+
+export const NETWORKS = {
+  daemonInner: { 4: '10.77.0.0/24', 6: 'fd77::/64' },
+  oursInner: { 4: '10.88.0.0/24', 6: 'fd88::/64' },
+} as const;
+
+/** Whose network is behind a router that does NAPT. */
+export type NatSide = 'ours' | 'daemon';
+
+/** A host for a daemon and one for us, in network namespaces, joined by a cable or by a router that does NAPT. */
+export interface World {
+  readonly daemon: NetworkNamespace;
+  readonly ours: NetworkNamespace;
+  /** As our host has them. */
+  readonly ourAddress: { readonly 4: Address; readonly 6: Address };
+  /** A socket on the daemon's side of the tunnel. */
+  inner(address: Address): UdpEnd;
+  close(): Promise<void>;
+}
+
+export async function openWorld(nat: NatSide | undefined): Promise<World> {
+  const opened: NetworkNamespace[] = [];
+  const close = async () => {
+    await Promise.all(opened.splice(0).map((namespace) => namespace.close()));
+  };
+  const open = async () => {
+    const namespace = await openNamespace();
+    opened.push(namespace);
+    await relaxed(namespace);
+    return namespace;
+  };
+  try {
+    const [daemon, ours] = [await open(), await open()];
+    const { daemonInner } = ADDRESSES;
+    if (nat !== undefined) {
+      const router = await open();
+      const [inside, outside] = nat === 'ours' ? [ours, daemon] : [daemon, ours];
+      const [hidden, open4] =
+        nat === 'ours' ? [ADDRESSES.ours, ADDRESSES.daemon] : [ADDRESSES.daemon, ADDRESSES.ours];
+      await connectNamespaces(outside, router, { aName: 'wan', bName: 'wan' });
+      await connectNamespaces(inside, router, { aName: 'wan', bName: 'lan' });
+      await addressed(outside, 'wan', `${open4[4]}/24`);
+      await addressed(router, 'wan', `${hidden[4]}/24`);
+      await addressed(router, 'lan', '10.5.0.1/24');
+      await addressed(inside, 'wan', `${ADDRESSES.behindNat}/24`);
+      await inside.exec(['ip', 'route', 'add', 'default', 'via', '10.5.0.1']);
+      if (nat === 'ours') await outside.exec(['ip', 'route', 'add', 'default', 'via', hidden[4]]);
+      await router.exec(['sysctl', '-qw', 'net.ipv4.ip_forward=1']);
+      await masquerade(router);
+    } else {
+      await connectNamespaces(daemon, ours, { aName: 'wan', bName: 'wan' });
+      await addressed(daemon, 'wan', `${ADDRESSES.daemon[4]}/24`, `${ADDRESSES.daemon[6]}/64`);
+      await addressed(ours, 'wan', `${ADDRESSES.ours[4]}/24`, `${ADDRESSES.ours[6]}/64`);
+      // Where the answers to inner addresses of ours go is the policy's to say; a route has to be there.
+      await daemon.exec(['ip', 'route', 'add', 'default', 'via', ADDRESSES.ours[4]]);
+      await daemon.exec(['ip', '-6', 'route', 'add', 'default', 'via', ADDRESSES.ours[6]]);
+    }
+    await addressed(daemon, 'lo', `${daemonInner[4]}/32`, `${daemonInner[6]}/128`);
+    return {
+      daemon,
+      ours,
+      ourAddress: nat === 'ours' ? { ...ADDRESSES.ours, 4: ADDRESSES.behindNat } : ADDRESSES.ours,
+      inner: (address) => udpIn(daemon, address),
+      close,
+    };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+async function relaxed(namespace: NetworkNamespace): Promise<void> {
+  const settings = ['all', 'default'].map((name) => `net.ipv4.conf.${name}.rp_filter=0`);
+  await namespace.exec(['sysctl', '-qw', ...settings]);
+}
+
+async function addressed(namespace: NetworkNamespace, device: string, ...addresses: string[]): Promise<void> {
+  for (const address of addresses) {
+    const flags = address.includes(':') ? ['nodad'] : [];
+    await namespace.exec(['ip', 'address', 'add', address, 'dev', device, ...flags]);
+  }
+}
+
+/** nftables, or what there was before, where a kernel has only that. */
+async function masquerade(router: NetworkNamespace): Promise<void> {
+  const nft =
+    'table ip nat { chain post { type nat hook postrouting priority 100; oifname "wan" masquerade; } }';
+  try {
+    await router.exec(['nft', nft]);
+  } catch (error) {
+    if (!(error instanceof CommandError)) throw error;
+    await router.exec(['iptables-legacy', '-t', 'nat', '-A', 'POSTROUTING', '-o', 'wan', '-j', 'MASQUERADE']);
+  }
+}
