@@ -1,0 +1,90 @@
+import { createHash } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { CommandError, run } from '../../../src/host/command.ts';
+
+/** What a root folder has in it: packages of a Debian suite with what they depend on, unpacked and not configured. */
+export interface RootContents {
+  /** The folder is called after it. */
+  readonly name: string;
+  readonly suite: 'bookworm' | 'trixie' | 'forky';
+  readonly packages: readonly string[];
+}
+
+/** The folder of everything that is kept between runs. */
+export function cacheFolder(): string {
+  return join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'ike-telescope');
+}
+
+/** This process's end is the end of the command and of all that it has started. */
+const DIES_WITH_US = [
+  'setpriv',
+  '--pdeathsig',
+  'KILL',
+  '--',
+  'unshare',
+  '--pid',
+  '--fork',
+  '--kill-child',
+  '--',
+];
+
+/** The host's own apt with everything about packages in the folder $work: it does not know of what the host has installed. */
+const APT = [
+  'apt-get -q',
+  '-o Dir::Etc::SourceList="$work/sources.list" -o Dir::Etc::SourceParts=/dev/null',
+  '-o Dir::State="$work/state" -o Dir::State::status="$work/status" -o Dir::Cache="$work/cache"',
+  '-o APT::Sandbox::User=root -o APT::Install-Recommends=0 -o Acquire::Languages=none -o Acquire::Retries=3',
+].join(' ');
+
+/**
+ * Makes the folder $1 out of packages $3... of suite $2. A run that is killed leaves a folder of another name, which the next
+ * one removes. /bin and its like lead to /usr, as in every Debian since its version 12.
+ */
+const RECIPE = `
+set -eu
+umask 022
+root=$1 work=$1.making suite=$2
+shift 2
+[ ! -e "$root" ] || exit 0
+rm -rf "$work"
+mkdir -p "$work/state/lists/partial" "$work/cache/archives/partial" "$work/root"
+echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian $suite main" > "$work/sources.list"
+: > "$work/status"
+${APT} update
+${APT} install -y --download-only "$@"
+cd "$work/root"
+mkdir dev mnt proc run tmp
+for folder in bin sbin lib lib64; do
+  mkdir -p "usr/$folder"
+  ln -s "usr/$folder" "$folder"
+done
+for package in "$work"/cache/archives/*.deb; do
+  dpkg-deb --fsys-tarfile "$package" | tar -x --keep-directory-symlink
+done
+mv "$work/root" "$root"
+rm -rf "$work"
+`;
+
+/**
+ * Finds a root folder in the cache, or makes it, which takes a network and some 15 seconds; of several that want it at a time
+ * one makes it. What is in it never changes. @throws CommandError
+ */
+export async function rootFolder({ name, suite, packages }: RootContents): Promise<string> {
+  const recipe = createHash('sha256')
+    .update([RECIPE, suite, ...packages].join('\0'))
+    .digest('hex');
+  const roots = join(cacheFolder(), 'roots');
+  const root = join(roots, `${name}-${recipe.slice(0, 8)}`);
+  if (existsSync(root)) return root;
+  await mkdir(roots, { recursive: true });
+  try {
+    await run([...DIES_WITH_US, 'flock', `${root}.lock`, 'sh', '-c', RECIPE, 'sh', root, suite, ...packages]);
+  } catch (error) {
+    const reason = (error as Error).message.slice(-1_000);
+    throw new CommandError(`no root folder for ${name} (Debian's packages of ${suite}): ${reason}`);
+  }
+  return root;
+}
