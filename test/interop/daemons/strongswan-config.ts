@@ -1,3 +1,4 @@
+import { anyAddress } from '../../../src/wire/address.ts';
 import type { Connection, Proof } from './daemon.ts';
 import type { Section } from './vici.ts';
 
@@ -96,7 +97,7 @@ export function connectionRequests(connection: Connection): readonly Request[] {
 }
 
 function connectionSection(connection: Connection): Section {
-  const { role, here, there, local, remote, suites, localTs, remoteTs, pools, requests, ppk } = connection;
+  const { here, there, local, remote, suites, pools = [], requests = [], ppk } = connection;
   return {
     version: '2',
     local_addrs: [here],
@@ -111,16 +112,16 @@ function connectionSection(connection: Connection): Section {
     ...(connection.dpdDelay && { dpd_delay: `${connection.dpdDelay}s` }),
     rekey_time: '0',
     reauth_time: '0',
-    ...(pools && { pools: pools.map((_, i) => pool(i)) }),
-    ...(requests && { vips: requests.map((family) => (family === 4 ? '0.0.0.0' : '::')) }),
+    pools: pools.map((_, i) => pool(i)),
+    vips: requests.map(anyAddress),
     ...(ppk && { ppk_id: ppk.id, ppk_required: yesNo(ppk.required) }),
     local: proofSection(local, 'local'),
     remote: proofSection(remote, 'remote'),
     children: {
       [CONNECTION]: {
         esp_proposals: suites.esp.split(','),
-        local_ts: role === 'initiator' && requests ? ['dynamic'] : localTs,
-        remote_ts: remoteTs === 'dynamic' ? ['dynamic'] : remoteTs,
+        local_ts: selectors(connection.localTs),
+        remote_ts: selectors(connection.remoteTs),
         mode: 'tunnel',
         rekey_time: '0',
         life_time: '0',
@@ -172,6 +173,10 @@ function authorities(local: Proof, remote: Proof): readonly Request[] {
 
 function pool(index: number): string {
   return `pool${index}`;
+}
+
+function selectors(ts: Connection['localTs']): readonly string[] {
+  return ts === 'dynamic' ? [ts] : ts;
 }
 
 function yesNo(value: boolean | undefined): string {
