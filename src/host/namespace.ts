@@ -17,14 +17,17 @@ export interface NetworkNamespace {
   close(): Promise<void>;
 }
 
-/** Killed by the kernel when the thread that started it ends; if that has ended before the kernel knew, it does not begin. */
-const DIES_WITH_US = [
-  ...['setpriv', '--pdeathsig', 'KILL', '--'],
-  ...['sh', '-c', `[ "$PPID" = ${process.pid} ] && exec "$@"`, 'sh'],
-];
+/**
+ * `command` such that the kernel kills it when the thread that started it ends (the process id is that of `command`); if that has ended
+ * before the kernel knew, it does not begin.
+ */
+export function dyingWithUs(command: readonly string[]): readonly string[] {
+  const begin = ['sh', '-c', `[ "$PPID" = ${process.pid} ] && exec "$@"`, 'sh'];
+  return ['setpriv', '--pdeathsig', 'KILL', '--', ...begin, ...command];
+}
 
 /** cat ends when its standard input does, which is when this process has ended, even by SIGKILL. */
-const HOLDER = ['unshare', '--net', '--', ...DIES_WITH_US, 'cat'];
+const HOLDER = ['unshare', '--net', '--', ...dyingWithUs(['cat'])];
 
 /**
  * Opens a network namespace with only the loopback interface, which is up. Needs CAP_SYS_ADMIN (root, or a user namespace).
@@ -50,7 +53,7 @@ export async function openNamespace(): Promise<NetworkNamespace> {
     file: `/proc/${pid}/ns/net`,
     exec: (command) => run(command, { netns: pid }),
     spawn(command, options = {}) {
-      const [program, ...args] = [...DIES_WITH_US, ...inNamespace(command, pid)];
+      const [program, ...args] = dyingWithUs(inNamespace(command, pid));
       const child = spawn(program, args, { env: programEnvironment(), ...options });
       children.add(child);
       child.once('exit', () => children.delete(child));

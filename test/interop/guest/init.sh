@@ -1,0 +1,59 @@
+#!/bin/sh
+# The first process of a guest kernel. Its root is the host's, which it only reads; what the guest writes there stays in its RAM.
+# It runs twice: started by the kernel on the host's own root, and then on an overlay of it.
+set -u
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin
+
+job=/run/guest
+modules=/usr/lib/uml/modules
+
+halt() { # [what is wrong]; the host looks for the status of the command
+  [ $# -eq 0 ] || echo "guest: $*" >&2
+  echo o >/proc/sysrq-trigger
+  sleep 10
+}
+
+if [ $# -eq 0 ]; then
+  mount -t proc proc /proc
+  mount -t tmpfs -o size=90% ram /mnt || halt 'no tmpfs'
+  mkdir /mnt/written /mnt/work /mnt/root
+  insmod "$modules/$(uname -r)/kernel/fs/overlayfs/overlay.ko" || halt 'no overlay.ko'
+  mount -t overlay overlay -o lowerdir=/,upperdir=/mnt/written,workdir=/mnt/work /mnt/root || halt 'no overlay'
+  # By pivot_root rather than chroot: modprobe, when the kernel calls it, sees the new root too.
+  cd /mnt/root && pivot_root . mnt || halt 'no pivot_root'
+  exec chroot . "$job/init.sh" overlay </dev/null
+fi
+
+umount -l /mnt
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+mount -t devtmpfs dev /dev
+mkdir -p /dev/pts /dev/shm /lib/modules
+mount -t devpts devpts /dev/pts
+mount -t tmpfs shm /dev/shm
+mount -t tmpfs run /run
+mkdir -p /run/lock "$job"
+mount -t hostfs job "$job" -o "$job" || halt "no $job"
+mount --bind "$modules" /lib/modules
+ln -s /proc/self/fd /dev/fd
+ln -s fd/0 /dev/stdin
+ln -s fd/1 /dev/stdout
+ln -s fd/2 /dev/stderr
+if [ -s "$job/out" ]; then
+  read -r out <"$job/out"
+  mkdir -p "$out" && mount -t hostfs out "$out" -o "$out" || halt "no $out"
+fi
+hostname guest
+ip link set lo up
+modprobe tun || halt 'no tun'
+
+# Two serial lines are the command's output. Raw: not an octet is changed.
+stty -F /dev/ttyS0 raw -echo
+stty -F /dev/ttyS1 raw -echo
+exec 3>/dev/ttyS0 4>/dev/ttyS1
+setsid -w sh "$job/command" </dev/null >&3 2>&4 3>&- 4>&-
+status=$?
+# Closing waits until all has been written.
+exec 3>&- 4>&-
+echo "$status" >"$job/status"
+halt
