@@ -45,7 +45,8 @@ if [ -s "$job/out" ]; then
 fi
 hostname guest
 ip link set lo up
-modprobe tun || halt 'no tun'
+# What is not loaded by itself when it is first used.
+modprobe -a tun ipv6 || halt 'no tun or ipv6'
 
 # Two serial lines are the command's output. Raw: not an octet is changed.
 stty -F /dev/ttyS0 raw -echo
