@@ -1,0 +1,34 @@
+import type { DaemonSas } from './daemon.ts';
+
+/** What `whack --status` and `whack --trafficstatus` say of states. Those that others have replaced are left out. */
+export interface States {
+  /** The number and the transforms of the IKE SA. */
+  readonly ike: { readonly number: number; readonly suite: string } | undefined;
+  readonly children: readonly (DaemonSas['children'][number] & { readonly number: number })[];
+}
+
+export function libreswanStates(status: string, traffic: string): States {
+  const ike = /#(\d+): .*ESTABLISHED_IKE_SA .*; newest;/.exec(status);
+  const [, ikeSuite = ''] = /IKEv2 algorithm newest: (.*)/.exec(status) ?? [];
+  const [, suite = ''] = /ESP algorithm newest: ([^;\n]*)/.exec(status) ?? [];
+  return {
+    ike: ike === null ? undefined : { number: Number(ike[1]), suite: ikeSuite },
+    children: Array.from(status.matchAll(/#(\d+): .*ESTABLISHED_CHILD_SA .*; newest;/g), ([, number]) => {
+      const spis = new RegExp(`#${number}: .* esp\\.([0-9a-f]+)@\\S+ esp\\.([0-9a-f]+)@`).exec(status);
+      const octets = new RegExp(`#${number}: .* inBytes=(\\d+), outBytes=(\\d+)`).exec(traffic);
+      const [, spiOut = '', spiIn = ''] = (spis ?? []).map((spi) => spi.padStart(8, '0'));
+      const [, bytesIn = 0, bytesOut = 0] = (octets ?? []).map(Number);
+      return { number: Number(number), spiIn, spiOut, suite, bytesIn, bytesOut };
+    }),
+  };
+}
+
+/** The SPIs in the header of the last message of an IKE SA that is in the log, 16 hex digits each. */
+export function spisOf(number: number, log: string): { spiI: string; spiR: string } | undefined {
+  const sent = log.lastIndexOf(` (for #${number})`);
+  const header = sent < 0 ? -1 : log.lastIndexOf('|    initiator SPI: ', sent);
+  if (header < 0) return undefined;
+  const spis = Array.from(log.slice(header, sent).matchAll(/(?:initiator|responder) SPI:([ 0-9a-f]+)/g));
+  const [spiI, spiR] = spis.map(([, octets]) => octets.replaceAll(' ', ''));
+  return { spiI, spiR };
+}
