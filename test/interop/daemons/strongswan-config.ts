@@ -1,5 +1,6 @@
 import { anyAddress } from '../../../src/wire/address.ts';
 import type { Connection, Proof } from './daemon.ts';
+import { HALF_OPEN } from './half-open.ts';
 import type { Section } from './vici.ts';
 
 /** What the connection and its Child SA are called in the daemon. */
@@ -92,9 +93,24 @@ export function connectionRequests(connection: Connection): readonly Request[] {
         { [pool(i)]: { addrs, ...(i === 0 && dns.length > 0 && { dns }) } },
       ],
     ),
+    ...(connection.cookies ? [HALF_OPEN_CONNECTION] : []),
     ['load-conn', { [CONNECTION]: connectionSection(connection) }],
   ];
 }
+
+const HALF_OPEN_CONNECTION: Request = [
+  'load-conn',
+  {
+    'half-open': {
+      version: '2',
+      local_addrs: [HALF_OPEN.address],
+      remote_addrs: [HALF_OPEN.address],
+      proposals: [HALF_OPEN.proposal],
+      local: { auth: 'psk' },
+      remote: { auth: 'psk' },
+    },
+  },
+];
 
 function connectionSection(connection: Connection): Section {
   const { here, there, local, remote, suites, pools = [], requests = [], ppk } = connection;

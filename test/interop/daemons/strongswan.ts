@@ -1,5 +1,5 @@
+import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { run } from '../../../src/host/command.ts';
 import type { NetworkNamespace } from '../../../src/host/namespace.ts';
@@ -11,6 +11,7 @@ import {
   type DaemonSas,
   type Installation,
 } from './daemon.ts';
+import { leaveHalfOpen } from './half-open.ts';
 import { type RootContents, rootFolder } from './root.ts';
 import { CONNECTION, connectionRequests, daemonConfig } from './strongswan-config.ts';
 import { strongswanSas } from './strongswan-sas.ts';
@@ -54,86 +55,106 @@ export async function installStrongswan(name: keyof typeof SUITES): Promise<Inst
   return {
     name,
     version: await versionIn(root),
-    start: (namespace, connection) => start(root, namespace, connection),
+    start: (namespace, connection) => Strongswan.start(root, namespace, connection),
   };
 }
 
 /** The program that says so would also like to speak to a daemon, and fails. */
 async function versionIn(root: string): Promise<string> {
-  const { stdout } = await run([
-    'sh',
-    '-c',
-    'chroot "$1" /usr/sbin/swanctl --version 2>&1 || true',
-    'sh',
-    root,
-  ]);
+  const command = 'chroot "$1" /usr/sbin/swanctl --version 2>&1 || true';
+  const { stdout } = await run(['sh', '-c', command, 'sh', root]);
   const version = /strongSwan [\d.]+/.exec(stdout)?.[0];
   if (version === undefined) throw new DaemonError(`swanctl does not say which version it is: ${stdout}`);
   return version;
 }
 
-async function start(root: string, namespace: NetworkNamespace, connection: Connection): Promise<Daemon> {
-  const requests = connectionRequests(connection);
-  const process = namespace.spawn(
-    [
-      ...['unshare', '--mount', '--pid', '--fork', '--kill-child', '--'],
-      ...['sh', '-c', IN_ROOT, 'sh', root, daemonConfig(connection, SOCKET)],
-    ],
-    { stdio: ['ignore', 'pipe', 'pipe'] },
-  );
-  let log = '';
-  for (const stream of [process.stdout, process.stderr]) {
-    stream?.setEncoding('utf8').on('data', (text: string) => {
-      log += text;
-    });
-  }
-  const ended = once(process, 'exit');
-  const path = `/proc/${process.pid}/root/mnt${SOCKET}`;
-  const ask = async (request: string, message?: Section, event?: string): Promise<Answer> => {
-    try {
-      return await vici(path, request, message, event);
-    } catch (error) {
-      throw new DaemonError(`${(error as Error).message}\n${log.split('\n').slice(-25).join('\n')}`);
-    }
-  };
-  const close = async () => {
-    if (process.exitCode === null && process.signalCode === null) process.kill('SIGKILL');
-    await ended;
-  };
-  try {
-    await listening(
-      path,
-      () => process.exitCode !== null,
-      () => log,
-    );
-    for (const [request, message] of requests) await ask(request, message);
-  } catch (error) {
-    await close();
-    throw error;
-  }
-  const timeout = String(PATIENCE);
-  return {
-    async initiate() {
-      await ask('initiate', { child: CONNECTION, ike: CONNECTION, timeout });
-    },
-    async rekey(what) {
-      const { response } = await ask('rekey', { [what]: CONNECTION });
-      if (response.matches === '0') throw new DaemonError(`there is no ${what} SA to rekey`);
-    },
-    async terminate(what) {
-      await ask('terminate', { [what]: CONNECTION, timeout });
-    },
-    async sas(): Promise<DaemonSas> {
-      const { events } = await ask('list-sas', { noblock: 'no' }, 'list-sa');
-      return strongswanSas(events);
-    },
-    log: async () => log,
-    close,
-  };
-}
+class Strongswan implements Daemon {
+  readonly #process: ChildProcess;
+  readonly #socket: string;
+  #log = '';
 
-async function listening(path: string, ended: () => boolean, log: () => string): Promise<void> {
-  for (const deadline = Date.now() + PATIENCE; !existsSync(path); await delay(20)) {
-    if (ended() || Date.now() > deadline) throw new DaemonError(`strongSwan does not start:\n${log()}`);
+  private constructor(process: ChildProcess) {
+    this.#process = process;
+    this.#socket = `/proc/${process.pid}/root/mnt${SOCKET}`;
+    for (const stream of [process.stdout, process.stderr]) {
+      stream?.setEncoding('utf8').on('data', (text: string) => {
+        this.#log += text;
+      });
+    }
+  }
+
+  static async start(root: string, namespace: NetworkNamespace, connection: Connection): Promise<Daemon> {
+    const requests = connectionRequests(connection);
+    const daemon = new Strongswan(
+      namespace.spawn(
+        [
+          ...['unshare', '--mount', '--pid', '--fork', '--kill-child', '--'],
+          ...['sh', '-c', IN_ROOT, 'sh', root, daemonConfig(connection, SOCKET)],
+        ],
+        { stdio: ['ignore', 'pipe', 'pipe'] },
+      ),
+    );
+    try {
+      await daemon.#answers();
+      for (const [request, message] of requests) await daemon.#ask(request, message);
+      if (connection.cookies) await leaveHalfOpen(namespace);
+    } catch (error) {
+      await daemon.close();
+      throw error;
+    }
+    return daemon;
+  }
+
+  async initiate(): Promise<void> {
+    await this.#ask('initiate', { child: CONNECTION, ike: CONNECTION, timeout: String(PATIENCE) });
+  }
+
+  async rekey(what: 'ike' | 'child'): Promise<void> {
+    await this.#ask('rekey', { [what]: CONNECTION });
+  }
+
+  async terminate(what: 'ike' | 'child'): Promise<void> {
+    await this.#ask('terminate', { [what]: CONNECTION, timeout: String(PATIENCE) });
+  }
+
+  async sas(): Promise<DaemonSas> {
+    const { events } = await this.#ask('list-sas', {}, 'list-sa');
+    return strongswanSas(events);
+  }
+
+  async log(): Promise<string> {
+    return this.#log;
+  }
+
+  async close(): Promise<void> {
+    if (this.#hasEnded) return;
+    const end = once(this.#process, 'exit');
+    this.#process.kill('SIGKILL');
+    await end;
+  }
+
+  get #hasEnded(): boolean {
+    return this.#process.exitCode !== null || this.#process.signalCode !== null;
+  }
+
+  async #ask(request: string, message?: Section, event?: string): Promise<Answer> {
+    try {
+      return await vici(this.#socket, request, message, event);
+    } catch (error) {
+      const lines = this.#log.trimEnd().split('\n').slice(-20);
+      throw new DaemonError([(error as Error).message, ...lines].join('\n'));
+    }
+  }
+
+  /** Waits until it answers. @throws DaemonError if it ends instead, or if that takes long */
+  async #answers(): Promise<void> {
+    for (const deadline = Date.now() + PATIENCE; ; await delay(20)) {
+      try {
+        await this.#ask('version');
+        return;
+      } catch (error) {
+        if (this.#hasEnded || Date.now() > deadline) throw error;
+      }
+    }
   }
 }
