@@ -102,6 +102,9 @@ export class Session {
         return;
       case 'event':
         this.#onEvent(output.event);
+        // The request that was to be answered may have gone with it.
+        if (output.event.type === 'retired' && this.#waiting.length > 0)
+          this.ike.checkLiveness(this.#host.clock.now());
         return;
       case 'operation':
         this.#operations = this.#operations

@@ -149,10 +149,9 @@ export class IkeSa {
     if (failure !== undefined) this.#initiating?.fail(failure);
   }
 
-  /** An empty INFORMATIONAL exchange, unless something else is under way that serves as well (RFC 7296 2.4). */
+  /** An empty INFORMATIONAL exchange, unless a response is due that serves as well (RFC 7296 2.4). */
   checkLiveness(): void {
-    if (this.context.established && this.#initiating === undefined)
-      this.context.enqueue('liveness', checkLiveness);
+    if (this.context.established && !this.#stream.isWaiting) this.context.enqueue('liveness', checkLiveness);
   }
 
   /** An unprotected message says that the peer does not know a Child SA: only a hint (RFC 7296 2.4). */

@@ -234,7 +234,7 @@ export class IkeLineage {
     this.#settle();
   }
 
-  /** An empty INFORMATIONAL exchange, unless something else is under way that serves as well (RFC 7296 2.4). */
+  /** An empty INFORMATIONAL exchange, unless a response is due that serves as well (RFC 7296 2.4). */
   checkLiveness(now: Millis): void {
     this.#shared.now = now;
     this.#current?.checkLiveness();

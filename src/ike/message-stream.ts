@@ -75,6 +75,11 @@ export class MessageStream {
     return this.#sawForgery;
   }
 
+  /** A request of ours has no response yet. */
+  get isWaiting(): boolean {
+    return this.#outgoing.outstanding !== undefined;
+  }
+
   /** Message IDs are running out, long before they do: the IKE SA is to be rekeyed (RFC 7296 2.2). */
   get isWornOut(): boolean {
     return this.#outgoing.isWornOut || this.#incoming.isWornOut;
