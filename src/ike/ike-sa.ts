@@ -253,8 +253,6 @@ export class IkeSa {
   *#answerCreateChild(message: Message): Procedure<Answer> {
     // With one request at a time, the peer has given up what it had begun before.
     abandonFollowUp(this.context);
-    const { exchangeBudget, now } = this.context.lineage;
-    if (!exchangeBudget.allow(now)) return { payloads: [notify(NotifyType.TEMPORARY_FAILURE)] };
     return isIkeRekey(message)
       ? answerRekeyIke(this.context, message)
       : yield* answerCreateChild(this.context, message);

@@ -22,9 +22,10 @@ import { Agenda } from './timers.ts';
 /** IKE SAs at a time: the current one, two that a collision makes, and some that were replaced and are not deleted yet. */
 const MAX_MEMBERS = 8;
 /**
- * CREATE_CHILD_SA requests of the peer that are looked at, for all IKE SAs of a lineage: rekeys are minutes apart, but each
- * costs us as much as a new peer does, which cookies and puzzles defend us from. A burst is some Child SAs and the IKE SA, with
- * retries.
+ * CREATE_CHILD_SA requests of the peer that are gone into, for all IKE SAs of a lineage: rekeys are minutes apart, but each
+ * costs us as much as a new peer does, which cookies and puzzles defend us from. One buys the key exchange of the request and
+ * the additional ones that follow it, at most 1 + 7 (RFC 9370 2.2.1); what is refused before that is free. A burst is some
+ * Child SAs and the IKE SA, with retries.
  */
 const REQUEST_BURST = 16;
 const REQUESTS_PER_SECOND = 0.2;

@@ -101,7 +101,7 @@ export interface Lineage {
   assigned: AssignedAddresses | undefined;
   /** While a CREATE_CHILD_SA request of ours is outstanding: SPIs of Child SAs that the peer closed before we knew them. */
   strayDeletes: Set<number> | undefined;
-  /** CREATE_CHILD_SA requests of the peer that are looked at: each may cost a Diffie-Hellman. */
+  /** CREATE_CHILD_SA requests of the peer that are gone into: a token buys all the key exchanges of one. */
   readonly exchangeBudget: RateLimit;
   /** Where NATs are, if both do NAT traversal. */
   nat: NatLocation | undefined;

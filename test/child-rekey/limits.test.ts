@@ -1,4 +1,6 @@
 import { expect, it } from 'vitest';
+import { parsePrefix } from '../../src/wire/address.ts';
+import { anySelector, prefixSelector } from '../../src/wire/traffic-selector.ts';
 import { Duel } from '../support/duel.ts';
 import { rekey } from './steps.ts';
 
@@ -32,4 +34,18 @@ it('the peer has a few rekeys at once, through all IKE SAs of a lineage, and the
   duel.advance(30_000);
   duel.settle();
   expect(count()).toBe(17);
+});
+
+it('the peer has a few more Child SAs at once, and the others later', () => {
+  const duel = new Duel({ profile: { maxChildren: 20 } });
+  for (let third = 1; third <= 17; third++) {
+    const tsI = [prefixSelector(parsePrefix(`10.1.${third}.0/24`))];
+    duel.call('a', (ike, now) => ike.createChild({ tsI, tsR: [anySelector(4)] }, now));
+  }
+  duel.settle();
+  expect(duel.b.inbound).toHaveLength(17);
+  expect(duel.b.reserved).toEqual([]);
+  duel.advance(10_000);
+  duel.settle();
+  expect(duel.b.inbound).toHaveLength(18);
 });

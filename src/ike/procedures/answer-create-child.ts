@@ -103,6 +103,7 @@ interface Offer {
 /**
  * The answer to an offer: `make` makes the Child SA of it, at once, or at the end of additional key exchanges (RFC 9370 2.2.4).
  * @param abandon - it does not come to that
+ * @throws LocalError if the peer has asked too often, or there is no SPI
  */
 function* answerOffer(
   sa: SaContext,
@@ -110,6 +111,8 @@ function* answerOffer(
   make: (reserved: Reservation, agreement: ChildAgreement) => Procedure<void>,
   abandon: () => void = () => {},
 ): Procedure<Payload[]> {
+  if (!sa.lineage.exchangeBudget.allow(sa.now))
+    throw new LocalError('the peer asks for more Child SAs than the budget of its IKE SA allows');
   const reserved = yield* reserveSpi(sa);
   let isPostponed = false;
   try {

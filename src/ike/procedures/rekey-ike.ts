@@ -234,6 +234,7 @@ export function answerRekeyIke(sa: SaContext, { payloads }: Message): Answer {
   const { prf, keyExchange: method, additional } = ikeSuite(chosen);
   const ke = findPayload(payloads, 'KE');
   if (ke?.method !== method) return refuse(NotifyType.INVALID_KE_PAYLOAD, encodeMethod(method));
+  if (!lineage.exchangeBudget.allow(sa.now)) return refuse(NotifyType.TEMPORARY_FAILURE);
   const nonceI = checkedNonce(payloads, prf);
   const nonceR = crypto.random(NONCE_LENGTH);
   const localSpi = crypto.random(SPI_LENGTH);
