@@ -81,7 +81,7 @@ export class IkeLineage {
       nat: undefined,
       startedInUdp: origin.encapsulated,
       mobility: undefined,
-      found: (founding) => this.#found(founding),
+      found: (founding, by) => this.#found(founding, by),
       ended: (sa, error) => this.#ended(sa, error),
     };
   }
@@ -265,20 +265,23 @@ export class IkeLineage {
     this.#shared.current = first.context;
   }
 
-  #found(founding: Founding): SaContext {
-    this.#makeRoom();
+  #found(founding: Founding, by: SaContext): SaContext {
+    this.#makeRoom(by);
     const made = IkeSa.found(this.#shared, founding);
     this.#members.set(made.context, made);
     this.#shared.outbox.emit({ type: 'successor', spi: hex(founding.localSpi) });
     return made.context;
   }
 
-  /** A peer that rekeys again and again, and never deletes what it has replaced, gets no more than others. */
-  #makeRoom(): void {
+  /**
+   * A peer that rekeys again and again, and never deletes what it has replaced, gets no more than others.
+   * @param by - stays: its rekey is what room is made for, even if it was replaced meanwhile
+   */
+  #makeRoom(by: SaContext): void {
     const { current, candidate } = this.#shared;
     for (const sa of this.#members.keys()) {
       if (this.#members.size < MAX_MEMBERS) return;
-      if (sa !== current && sa !== candidate) sa.end();
+      if (sa !== current && sa !== candidate && sa !== by) sa.end();
     }
   }
 

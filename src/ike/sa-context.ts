@@ -109,8 +109,8 @@ export interface Lineage {
   readonly startedInUdp: boolean;
   /** Both do MOBIKE (RFC 4555). */
   mobility: Mobility | undefined;
-  /** Makes the IKE SA that a rekey has negotiated. */
-  found(founding: Founding): SaContext;
+  /** Makes the IKE SA that a rekey of `by` has negotiated; `by` is not the one that has to make room for it. */
+  found(founding: Founding, by: SaContext): SaContext;
   /** An IKE SA is over, because of `error` or in good order; if it is the current one, all are. */
   ended(sa: SaContext, error: IkeError | undefined): void;
 }

@@ -195,7 +195,7 @@ function* conclude(sa: SaContext, agreement: Agreement | undefined): Procedure<'
     if (candidate !== undefined) inherit(candidate);
     return undefined;
   }
-  const made = lineage.found({ role: 'initiator', origin, ...agreement });
+  const made = lineage.found({ role: 'initiator', origin, ...agreement }, sa);
   const isRedundant = candidate !== undefined && losesCollision(agreement.negotiated, candidate.negotiated!);
   if (isRedundant) inherit(candidate);
   const pending = sa.followUp?.nonces;
@@ -247,7 +247,7 @@ export function answerRekeyIke(sa: SaContext, { payloads }: Message): Answer {
   ];
   const make = (secrets: readonly Uint8Array[]) => {
     const negotiated = derive(sa, 'responder', chosen, secrets, inputs);
-    const made = lineage.found({ role: 'responder', localSpi, origin: sa.origin, negotiated });
+    const made = lineage.found({ role: 'responder', localSpi, origin: sa.origin, negotiated }, sa);
     if (sa.activity === 'rekeying') lineage.candidate = made;
     else inherit(made);
   };
