@@ -93,8 +93,13 @@ export function* requestChild<R>(
   try {
     for (let retries = 0; ; retries++) {
       const result = yield* withReservedSpi(sa, function* (reserved) {
-        const agreed = yield* negotiate(sa, wanted, reserved, method);
-        return typeof agreed === 'number' ? agreed : { value: yield* use(reserved, agreed) };
+        const secrets: Uint8Array[] = [];
+        try {
+          const agreed = yield* negotiate(sa, wanted, reserved, method, secrets);
+          return typeof agreed === 'number' ? agreed : { value: yield* use(reserved, agreed) };
+        } finally {
+          zero(...secrets);
+        }
       });
       if (typeof result !== 'number') return result.value;
       if (!methods.includes(result) || result === method || retries === MAX_RETRIES) {
@@ -107,7 +112,10 @@ export function* requestChild<R>(
   }
 }
 
-/** One request and its answer; a number is the method that the peer asks for instead. */
+/**
+ * One request and its answer; a number is the method that the peer asks for instead.
+ * @param secrets - SK(0) to SK(n) are added to it as they come, for the caller to overwrite
+ */
 function* negotiate(
   sa: SaContext,
   wanted: WantedChild,
@@ -115,6 +123,7 @@ function* negotiate(
   method: number,
 ): Procedure<AgreedChild | number> {
   const nonceI = sa.crypto.random(NONCE_LENGTH);
+  secrets: Uint8Array[],
   const keyExchange = method === 0 ? undefined : sa.crypto.keyExchange(method);
   const { proposals, replaces } = wanted;
   try {
@@ -139,17 +148,13 @@ function* negotiate(
     const spiOut = decodeSpi(chosen.spi);
     if (findByPeerSpi(sa, spiOut) !== undefined) throw syntax('the peer answered with an SPI that is in use');
     const nonces = { nonceI, nonceR };
-    const secrets =
-      chosenMethod === 0 || keyExchange === undefined
-        ? []
-        : [checkedAgreement(() => keyExchange.agree(keyOf(payloads, method)))];
+    if (chosenMethod !== 0 && keyExchange !== undefined)
+      secrets.push(checkedAgreement(() => keyExchange.agree(keyOf(payloads, method))));
     const additional = additionalMethods(chosen.transforms);
     if (additional.length > 0) {
-      if (wanted.claim?.(nonces) === false) {
-        zero(...secrets);
+      if (wanted.claim?.(nonces) === false)
         throw new LocalError('the peer replaces the Child SA as well, with better nonces');
-      }
-      secrets.push(...(yield* followUp(sa, additional, payloads)));
+      yield* followUp(sa, additional, payloads, secrets);
     }
     return {
       tsI: payloadOf(payloads, 'TSi').selectors,

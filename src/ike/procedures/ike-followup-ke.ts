@@ -18,7 +18,7 @@ import type { SaContext } from '../sa-context.ts';
 /** Octets of what we have the peer say to go on with an exchange. */
 const LINK_LENGTH = 8;
 /** How long a peer may take to go on with one: longer than it goes on sending a request. */
-const PATIENCE: Millis = 180_000;
+export const FOLLOW_UP_PATIENCE: Millis = 180_000;
 /** The name of its entry in the agenda. */
 const FOLLOW_UP = 'follow-up';
 
@@ -42,16 +42,16 @@ export interface PendingFollowUp extends FollowUp {
 }
 
 /**
- * Our part, after the response to CREATE_CHILD_SA: all of the additional key exchanges, one after the other. Returns SK(1)
- * to SK(n).
+ * Our part, after the response to CREATE_CHILD_SA: all of the additional key exchanges, one after the other.
+ * @param secrets - SK(1) to SK(n) are added to what the caller overwrites, also if this fails
  * @throws RefusedError; ProtocolError for what is no answer
  */
 export function* followUp(
   sa: SaContext,
   methods: readonly number[],
   response: readonly Payload[],
-): Procedure<Uint8Array[]> {
-  const secrets: Uint8Array[] = [];
+  secrets: Uint8Array[],
+): Procedure<void> {
   let payloads = response;
   for (const method of methods) {
     const link = findNotify(payloads, NotifyType.ADDITIONAL_KEY_EXCHANGE);
@@ -71,7 +71,6 @@ export function* followUp(
       keyExchange.destroy();
     }
   }
-  return secrets;
 }
 
 /** Has the peer go on with additional key exchanges: what tells it, for the response to its CREATE_CHILD_SA request. */
@@ -115,7 +114,7 @@ export function* answerFollowUp(sa: SaContext, { payloads }: Message): Procedure
 function expect(sa: SaContext, followUp: Omit<PendingFollowUp, 'link'>): NotifyPayload {
   const link = sa.crypto.random(LINK_LENGTH);
   sa.followUp = { ...followUp, link };
-  sa.agenda.set(FOLLOW_UP, sa.now + PATIENCE, () => abandonFollowUp(sa));
+  sa.agenda.set(FOLLOW_UP, sa.now + FOLLOW_UP_PATIENCE, () => abandonFollowUp(sa));
   return notify(NotifyType.ADDITIONAL_KEY_EXCHANGE, link);
 }
 

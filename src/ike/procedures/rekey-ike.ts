@@ -143,36 +143,24 @@ function* accept(
   const nonceR = checkedNonce(payloads, prf);
   const inputs = { spiI: localSpi, spiR: chosen.spi.slice(), nonceI, nonceR };
   const secrets = [checkedAgreement(() => keyExchange.agree(ke.data))];
-  if (additional.length > 0) {
-    if (!claimRekey(sa, inputs)) {
-      zero(...secrets);
-      return undefined;
-    }
-    const more = yield* goOn(sa, additional, payloads);
-    if (more === undefined) return undefined;
-    secrets.push(...more);
-  }
-  return { localSpi, negotiated: derive(sa, 'initiator', chosen, secrets, inputs) };
-}
-
-/** Does the additional key exchanges; undefined if the peer refuses one. */
-function* goOn(
-  sa: SaContext,
-  methods: readonly number[],
-  response: readonly Payload[],
-): Procedure<Uint8Array[] | undefined> {
   try {
-    return yield* followUp(sa, methods, response);
+    if (additional.length > 0) {
+      if (!claimRekey(sa, inputs)) return undefined;
+      yield* followUp(sa, additional, payloads, secrets);
+    }
+    return { localSpi, negotiated: derive(sa, 'initiator', chosen, secrets, inputs) };
   } catch (error) {
     if (!(error instanceof RefusedError)) throw error;
     takeRefusal(sa, error.notify);
     return undefined;
+  } finally {
+    zero(...secrets);
   }
 }
 
 /**
- * Additional key exchanges are still to be done: false if the peer's rekey is the one that counts. Otherwise it is given up,
- * and another one refused.
+ * Additional key exchanges are still to be done: false if the peer's rekey is the one that counts, or the IKE SA is being
+ * closed. Otherwise the peer's is given up, and another one refused.
  */
 function claimRekey(sa: SaContext, nonces: NoncePair): boolean {
   const { lineage, followUp } = sa;
