@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { SequenceNumbers, TransformType } from '../../src/crypto/transforms.ts';
 import type { ChildLifetime } from '../../src/ike/config.ts';
 import { Duel, type DuelOptions } from '../support/duel.ts';
-import { expectKept, news, proposal, rekey, tell, tunnelId } from './steps.ts';
+import { close, expectClosed, expectKept, news, proposal, rekey, tell, tunnelId } from './steps.ts';
 
 const HOUR = 3_600_000;
 const LIFETIME: ChildLifetime = { soft: HOUR, hard: 2 * HOUR, jitter: HOUR / 2 };
@@ -79,6 +79,34 @@ describe('the lifetime of a Child SA in time', () => {
     duel.settle();
     expect(duel.a.store.isEmpty).toBe(true);
     expect(duel.b.ike.closed && duel.b.store.isEmpty).toBe(true);
+  });
+
+  it('that is over while the new one is being installed ends that as well', () => {
+    const duel = new Duel();
+    rekey(duel, 'a');
+    duel.deliver('b');
+    duel.a.isHeld = ({ kind }) => kind === 'inbound';
+    duel.deliver('a');
+    duel.a.isHeld = () => false;
+    tell(duel, 'a', 'hard', 1);
+    while (duel.a.held.length > 0) duel.release('a');
+    expect(duel.deliver('b').spis).toEqual([3]);
+    duel.settle();
+    expect(news(duel, 'a')).toEqual(['child-closed', 'closed']);
+    expectClosed(duel);
+  });
+
+  it('that is over after the peer has closed it is over once', () => {
+    const duel = new Duel();
+    rekey(duel, 'a');
+    const request = duel.take('b');
+    close(duel, 'b');
+    duel.deliver('a');
+    tell(duel, 'a', 'hard', 1);
+    duel.deliver('b', request);
+    duel.settle();
+    expect(news(duel, 'a').filter((type) => type === 'child-closed')).toHaveLength(1);
+    expectClosed(duel);
   });
 
   it('of an SA that the peer has replaced ends with the new one in use', () => {

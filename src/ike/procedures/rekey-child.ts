@@ -126,7 +126,7 @@ function takeFailure(sa: SaContext, old: ChildSa, error: RefusedError | LocalErr
 /** What becomes of the old one if it was not replaced by ours. */
 function settle(sa: SaContext, old: ChildSa): void {
   const { state, rival } = old;
-  if (state !== 'rekeying' && state !== 'replacing') return;
+  if (!isLive(sa, old) || (state !== 'rekeying' && state !== 'replacing')) return;
   old.state = 'idle';
   if (old.lost) {
     sa.lineage.childLoss = new IkeError(CLOSED_BY_PEER);
@@ -155,6 +155,11 @@ function* replace(
     }
     const granted = { ...agreement, ...(assigned !== undefined && { assigned }) };
     child = yield* installInbound(sa, reserved, granted, tunnel);
+    if (liveChildren(sa, tunnel.id).length === 1) {
+      // The tunnel was closed meanwhile.
+      removeSas(sa, child);
+      return yield* deleteSpis([reserved.spi]);
+    }
     // The peer may send on it until it knows that it is redundant.
     if (isRedundant(old, agreement)) return yield* deleteChild(sa, child);
     // It is decided: from now on the peer is refused to rekey the old one.
