@@ -1,7 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { KeyExchangeMethod } from '../../src/crypto/transforms.ts';
 import type { SelectorPair } from '../../src/ike/child-sa.ts';
+import { NotifyType } from '../../src/ike/constants.ts';
 import { LocalError, RefusedError } from '../../src/ike/errors.ts';
+import { notify } from '../../src/ike/payload/index.ts';
 import { payloadOf } from '../../src/ike/payloads.ts';
 import { parsePrefix } from '../../src/wire/address.ts';
 import { addressSelector, anySelector, prefixSelector } from '../../src/wire/traffic-selector.ts';
@@ -136,6 +138,25 @@ describe('a Child SA besides the first', () => {
     expect(duel.pending('b')).toEqual([]);
     duel.advance(5_001);
     expect(duel.read(duel.take('b')).names).toEqual(['SA', 'NONCE', 'TSi', 'TSr']);
+  });
+
+  it('is given up if the peer is busy for minutes', () => {
+    const duel = new Duel({ profile: { maxChildren: 2 } });
+    create(duel, 'a', SOME);
+    let asked = 0;
+    for (; asked < 60 && duel.a.eventTypes.at(-1) !== 'child-failed'; duel.advance(10_000)) {
+      const request = duel.take('b');
+      while (duel.pending('b').length > 0) duel.take('b');
+      duel.deliver('b', request);
+      duel.deliver('a', duel.rewrite(duel.take('a'), [notify(NotifyType.TEMPORARY_FAILURE)]));
+      asked++;
+    }
+    expect(asked).toBe(40);
+    expect(failure(duel, 'a').message).toContain('TEMPORARY_FAILURE');
+    duel.advance(600_000);
+    expect(duel.pending('b')).toEqual([]);
+    expect(duel.a.ike.established).toBe(true);
+    expect(duel.a.reserved).toEqual([]);
   });
 
   it.each(EITHER)('gives back its SPI when the IKE SA ends ($one asks or answers)', ({ one }) => {

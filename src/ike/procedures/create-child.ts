@@ -54,6 +54,8 @@ import { followUp } from './ike-followup-ke.ts';
 /** How often we follow INVALID_KE_PAYLOAD. */
 const MAX_RETRIES = 2;
 const NO_METHOD = -1;
+/** A peer that has no time for a Child SA for so long, some minutes, does not want it (RFC 7296 2.25). */
+const MAX_TEMPORARY_FAILURES = 40;
 
 const FATAL: readonly number[] = [
   NotifyType.INVALID_SYNTAX,
@@ -121,9 +123,9 @@ function* negotiate(
   wanted: WantedChild,
   reserved: Reservation,
   method: number,
+  secrets: Uint8Array[],
 ): Procedure<AgreedChild | number> {
   const nonceI = sa.crypto.random(NONCE_LENGTH);
-  secrets: Uint8Array[],
   const keyExchange = method === 0 ? undefined : sa.crypto.keyExchange(method);
   const { proposals, replaces } = wanted;
   try {
@@ -193,8 +195,15 @@ function syntax(message: string): ProtocolError {
   return new ProtocolError(NotifyType.INVALID_SYNTAX, message);
 }
 
-/** Makes a Child SA besides those that there are; says how that went. */
-export function* createChild(sa: SaContext, selectors: SelectorPair): Procedure<void> {
+/**
+ * Makes a Child SA besides those that there are; says how that went.
+ * @param tries - how often it is asked for while the peer answers with TEMPORARY_FAILURE
+ */
+export function* createChild(
+  sa: SaContext,
+  selectors: SelectorPair,
+  tries = MAX_TEMPORARY_FAILURES,
+): Procedure<void> {
   const wanted = { proposals: sa.config.childProposals, ...selectors };
   if (liveChildren(sa).some(({ tunnel }) => isSamePolicy(tunnel, selectors))) {
     const error = new LocalError('there is a Child SA with these traffic selectors');
@@ -204,9 +213,10 @@ export function* createChild(sa: SaContext, selectors: SelectorPair): Procedure<
   try {
     yield* requestChild(sa, wanted, (reserved, agreed) => establishChild(sa, wanted, reserved, agreed));
   } catch (error) {
-    if (error instanceof RefusedError && error.notify === NotifyType.TEMPORARY_FAILURE) {
+    const isTemporary = error instanceof RefusedError && error.notify === NotifyType.TEMPORARY_FAILURE;
+    if (isTemporary && tries > 1) {
       const at = sa.now + retryDelay(sa.crypto);
-      const again: Job = (current) => createChild(current, selectors);
+      const again: Job = (current) => createChild(current, selectors, tries - 1);
       sa.lineage.agenda.set(`create at ${at}`, at, (current) => current.enqueue('create', again));
     } else if (error instanceof LocalError || (error instanceof RefusedError && !isFatal(error))) {
       sa.emit({ type: 'child-failed', error });
