@@ -246,9 +246,11 @@ export function awaitDelete(sa: SaContext, child: ChildSa): void {
 /** What should have taken its place has come to nothing: it is used on, and rekeyed again if it was time for that. */
 export function resumeUse(sa: SaContext, child: ChildSa): void {
   child.rival = undefined;
-  if (child.state !== 'rekeyed') return;
-  child.state = 'idle';
-  clearAlarm(sa, child, 'overdue');
+  if (child.state === 'rekeyed') {
+    child.state = 'idle';
+    clearAlarm(sa, child, 'overdue');
+  }
+  if (child.state !== 'idle') return;
   if (sa.config.childLifetime === undefined) return;
   const at = sa.now + retryDelay(sa.crypto);
   sa.lineage.agenda.start(alarmName(child, 'rekey'), at, (current) => current.wake(child, 'rekey'));

@@ -29,7 +29,8 @@ import { inherit } from './succession.ts';
 
 /**
  * How long we wait for the answer to our last request: it can only tell us that the peer has heard it (RFC 7296 1.4.1). Also
- * the longest that `close` of an established IKE SA takes.
+ * the longest that `close` of an established IKE SA takes; if it was being rekeyed, what takes its place is closed in its turn,
+ * which may take as long again.
  */
 const FAREWELL_PATIENCE: Millis = 2_000;
 /** The least time between two liveness checks that unauthenticated messages cause (RFC 7296 2.4, 2.21.4). */

@@ -241,3 +241,22 @@ describe('IKE_FOLLOWUP_KE', () => {
     expect(duel.a.store.isEmpty).toBe(true);
   });
 });
+
+it('who has lost a collision rekeys anew if the other rekey is never ended', () => {
+  const childLifetime = { soft: 3_600_000, hard: 5_400_000, jitter: 0 };
+  const duel = new Duel({ initiator: { childProposals, childLifetime }, responder: { childProposals } });
+  duel.nonce = 0x00;
+  duel.advance(childLifetime.soft);
+  duel.nonce = 0xff;
+  rekey(duel, 'b');
+  duel.deliver('b');
+  duel.deliver('a');
+  duel.deliver('a');
+  // B gives up, which A cannot know: it waits as long as B may take.
+  while (duel.pending('b').length > 0) duel.take('b');
+  duel.advance(180_000);
+  expect(duel.pending('b')).toEqual([]);
+  duel.advance(10_000);
+  expect(duel.read(duel.take('b')).names[0]).toBe('N(REKEY_SA)');
+  expect(duel.a.installed).toEqual([1, 2]);
+});

@@ -1,6 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { KeyExchangeMethod } from '../../src/crypto/transforms.ts';
 import type { Proposal } from '../../src/ike/config.ts';
+import { NotifyType } from '../../src/ike/constants.ts';
+import { notify } from '../../src/ike/payload/index.ts';
 import { Duel, type DuelOptions, type InFlight, type Side } from '../support/duel.ts';
 import { transforms } from '../support/transforms-text.ts';
 import { draw, expectNothing, expectOneIkeSa, type Nonces, rekey } from './expectations.ts';
@@ -272,4 +274,76 @@ describe('two rekeys of one IKE SA at the same time, with additional key exchang
       expectNothing(duel);
     },
   );
+
+  it.each(EITHER)('$one does not go on with it once it is closing the IKE SA', ({ one, other }) => {
+    const duel = new Duel(MULTI_KE);
+    rekey(duel, one);
+    duel.deliver(other);
+    duel.call(one, (ike, now) => ike.close(now));
+    duel.deliver(one);
+    expect(duel.deliver(other)).toMatchObject({ ike: OLD, names: ['DELETE'] });
+    duel.settle();
+    expectNothing(duel);
+  });
+
+  /** Both have asked: A's is made at once, and B's needs more key exchanges. */
+  function collideAtOnce(): Duel {
+    const [ofA, ofB] = [[MULTIPLE], [MULTIPLE]];
+    const duel = new Duel(both(ofA, ofB));
+    ofA[0] = SINGLE;
+    draw(duel, 0x00, () => rekey(duel, 'a'));
+    draw(duel, 0xff, () => rekey(duel, 'b'));
+    // Each accepts what the other offers.
+    ofB[0] = SINGLE;
+    duel.deliver('b');
+    ofA[0] = MULTIPLE;
+    duel.deliver('a');
+    return duel;
+  }
+
+  it.each([
+    ['has key exchanges left', () => collide([0x00, 0xff, 0xff, 0xff])],
+    ['was made at once', collideAtOnce],
+  ])('who has lost rekeys anew if the other is never ended (ours %s)', (_, lose) => {
+    const duel = lose();
+    duel.deliver('a');
+    const asks = () =>
+      duel
+        .pending('b')
+        .map((flight) => duel.read(flight))
+        .filter(({ exchange, response }) => exchange === 'CREATE_CHILD_SA' && !response);
+    // B gives up, which A cannot know: it waits as long as B may take.
+    while (duel.pending('b').length > 0) duel.take('b');
+    duel.advance(180_000);
+    expect(asks()).toEqual([]);
+    duel.advance(10_000);
+    expect(asks()[0]).toMatchObject({ ike: OLD, names: ['SA', 'NONCE', 'KE'] });
+  });
+
+  it('ends the disagreement with a peer that has refused for long, and then rekeys by itself', () => {
+    const patient = { first: 500, factor: 2, cap: 60_000, tries: 20 };
+    const config = { ikeProposals: [MULTIPLE], retransmission: patient };
+    const duel = new Duel({ initiator: config, responder: config });
+    rekey(duel, 'a');
+    while (duel.now < 280_000) {
+      const request = duel.take('b');
+      while (duel.pending('b').length > 0) duel.take('b');
+      duel.deliver('b', request);
+      duel.deliver('a', duel.rewrite(duel.take('a'), [notify(NotifyType.TEMPORARY_FAILURE)]));
+      draw(duel, 0x00, () => duel.advance(10_000));
+    }
+    const request = duel.take('b');
+    while (duel.pending('b').length > 0) duel.take('b');
+    draw(duel, 0xff, () => rekey(duel, 'b'));
+    duel.deliver('b', request);
+    duel.deliver('a');
+    duel.deliver('a');
+    duel.deliver('b');
+    const nextKe = duel.take('a');
+    duel.advance(30_000);
+    expect(duel.deliver('a', nextKe)).toMatchObject(NEXT_KE);
+    duel.settle();
+    for (const host of [duel.a, duel.b]) expect(host.eventTypes.slice(2)).toContain('rekeyed');
+    expect(duel.a.ike.established).toBe(true);
+  });
 });

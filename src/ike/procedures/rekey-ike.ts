@@ -24,7 +24,7 @@ import type { Negotiated, Role, SaContext } from '../sa-context.ts';
 import { dismiss, inherit } from '../succession.ts';
 import type { Answer } from './answer.ts';
 import { deleteIkePayload, deleteReplaced } from './delete.ts';
-import { abandonFollowUp, type FollowUp, followUp, postpone } from './ike-followup-ke.ts';
+import { abandonFollowUp, FOLLOW_UP_PATIENCE, type FollowUp, followUp, postpone } from './ike-followup-ke.ts';
 
 // RFC 7296 1.3.2: HDR, SK {SA, Ni, KEi}  -->  <--  HDR, SK {SA, Nr, KEr}
 
@@ -115,7 +115,7 @@ function takeRefusal(sa: SaContext, type: number): void {
 }
 
 /**
- * Does the additional key exchanges; undefined if there are some and the peer's rekey is the one that counts.
+ * Does the additional key exchanges; undefined if the peer refuses one, or there are some and ours is not the rekey that counts.
  * @throws ProtocolError if it does not answer our request; RefusedError
  */
 function* accept(
@@ -166,12 +166,23 @@ function claimRekey(sa: SaContext, nonces: NoncePair): boolean {
   const { lineage, followUp } = sa;
   const { candidate } = lineage;
   const theirs = candidate?.negotiated ?? followUp?.nonces;
-  if (lineage.current !== sa || (theirs !== undefined && losesCollision(nonces, theirs))) return false;
+  if (lineage.current !== sa || sa.activity === 'closing') return false;
+  if (theirs !== undefined && losesCollision(nonces, theirs)) {
+    yieldRekey(sa);
+    return false;
+  }
   if (sa.activity === 'rekeying') sa.activity = 'replacing';
   if (candidate !== undefined) dismiss(candidate);
   lineage.candidate = undefined;
   abandonFollowUp(sa);
   return true;
+}
+
+/** The peer's rekey counts: ours is tried again if the peer does not end it, in the time that it has for that. */
+function yieldRekey(sa: SaContext): void {
+  const { agenda, now } = sa;
+  agenda.delete('disagreement');
+  agenda.set('rekey', now + FOLLOW_UP_PATIENCE + retryDelay(sa.crypto), () => sa.rekey());
 }
 
 /** Makes the new IKE SA, if there is an agreement on one, and settles which one counts. */
@@ -190,6 +201,7 @@ function* conclude(sa: SaContext, agreement: Agreement | undefined): Procedure<'
   const isLosing = pending !== undefined && losesCollision(agreement.negotiated, pending);
   // It was replaced already if the peer has begun to use its own: that knew all the nonces before us.
   if (isLosing || lineage.current !== sa) {
+    if (isLosing) yieldRekey(sa);
     made.close();
     return undefined;
   }
