@@ -6,12 +6,8 @@ import { algorithms } from './libreswan-suites.ts';
 /** What its one connection is called. */
 export const CONNECTION = 'cell';
 
-/** In its root folder: its files, and the database of its keys. */
-export const FOLDER = '/run/pluto';
-export const KEYS = `sql:${FOLDER}/keys`;
-
-/** ipsec.conf: our end is the right one. */
-export function ipsecConf(connection: Connection): string {
+/** ipsec.conf: we are the right end. @param updown - the program that gives it the addresses that it is assigned */
+export function ipsecConf(connection: Connection, updown: string): string {
   const { role, here, there, local, remote, cookies, ppk, mobike, dpdDelay, forceUdp } = connection;
   const { fragmentSize, dns = [], pools = [], requests = [] } = connection;
   const { ike, esp, esn, pfs } = algorithms(connection.suites);
@@ -23,7 +19,8 @@ export function ipsecConf(connection: Connection): string {
   };
   const conn: Record<string, string | undefined> = {
     keyexchange: 'ike',
-    auto: 'ignore',
+    auto: 'add',
+    leftupdown: requests.length > 0 ? updown : '%disabled',
     left: here,
     right: there === 'any' ? '%any' : there,
     ...end('left', local),
@@ -89,7 +86,7 @@ function end(side: 'left' | 'right', proof: Proof): Record<string, string | unde
 
 /** Of the signatures there are RSASSA-PSS and ECDSA, with SHA-2. */
 function method({ type }: KeyFiles): string {
-  if (type === 'rsa') return 'rsa-sha2';
+  if (type === 'rsa') return 'rsasig';
   return type.startsWith('ecdsa') ? 'ecdsa' : type;
 }
 

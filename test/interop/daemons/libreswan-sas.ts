@@ -1,13 +1,13 @@
 import type { DaemonSas } from './daemon.ts';
 
-/** What `whack --status` and `whack --trafficstatus` say of states. Those that others have replaced are left out. */
+/** What `whack --status --trafficstatus` says of states. Those that others have replaced are left out. */
 export interface States {
   /** The number and the transforms of the IKE SA. */
   readonly ike: { readonly number: number; readonly suite: string } | undefined;
   readonly children: readonly (DaemonSas['children'][number] & { readonly number: number })[];
 }
 
-export function libreswanStates(status: string, traffic: string): States {
+export function libreswanStates(status: string): States {
   const ike = /#(\d+): .*ESTABLISHED_IKE_SA .*; newest;/.exec(status);
   const [, ikeSuite = ''] = /IKEv2 algorithm newest: (.*)/.exec(status) ?? [];
   const [, suite = ''] = /ESP algorithm newest: ([^;\n]*)/.exec(status) ?? [];
@@ -15,7 +15,7 @@ export function libreswanStates(status: string, traffic: string): States {
     ike: ike === null ? undefined : { number: Number(ike[1]), suite: ikeSuite },
     children: Array.from(status.matchAll(/#(\d+): .*ESTABLISHED_CHILD_SA .*; newest;/g), ([, number]) => {
       const spis = new RegExp(`#${number}: .* esp\\.([0-9a-f]+)@\\S+ esp\\.([0-9a-f]+)@`).exec(status);
-      const octets = new RegExp(`#${number}: .* inBytes=(\\d+), outBytes=(\\d+)`).exec(traffic);
+      const octets = new RegExp(`#${number}: .* inBytes=(\\d+), outBytes=(\\d+)`).exec(status);
       const [, spiOut = '', spiIn = ''] = (spis ?? []).map((spi) => spi.padStart(8, '0'));
       const [, bytesIn = 0, bytesOut = 0] = (octets ?? []).map(Number);
       return { number: Number(number), spiIn, spiOut, suite, bytesIn, bytesOut };

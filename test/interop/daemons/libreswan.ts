@@ -1,11 +1,14 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { writeFile } from 'node:fs/promises';
+import { cp, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
+import { run } from '../../../src/host/command.ts';
 import type { NetworkNamespace } from '../../../src/host/namespace.ts';
 import { programEnvironment } from '../../../src/host/programs.ts';
+import { isInGuest } from '../guest/guest.ts';
 import { type Connection, type Daemon, DaemonError, type DaemonName, type Installation } from './daemon.ts';
-import { CONNECTION, FOLDER, ipsecConf, ipsecSecrets, KEYS } from './libreswan-config.ts';
+import { CONNECTION, ipsecConf, ipsecSecrets } from './libreswan-config.ts';
+import { KeyDatabases } from './libreswan-keys.ts';
 import { libreswanStates, spisOf } from './libreswan-sas.ts';
 import { type RootContents, rootFolder } from './root.ts';
 
@@ -18,18 +21,16 @@ const PACKAGES = ['libreswan', 'libnss3-tools', 'openssl', 'iproute2', 'dash', '
 
 const LIBEXEC = '/usr/libexec/ipsec';
 
-/** Enters the root folder $1, which it cannot write to, and runs the daemon there when it is told that its files are in place. */
-const IN_ROOT = `
-set -eu
-mount --bind "$1" /mnt
-mount -o remount,bind,ro /mnt
-mount --rbind /dev /mnt/dev
-mount -t proc proc /mnt/proc
-mount -t tmpfs tmpfs /mnt/run
-mkdir /mnt${FOLDER} /mnt${FOLDER}/keys
-echo ready
-read -r go
-exec chroot /mnt ${LIBEXEC}/pluto --nofork --stderrlog --log-no-time --use-xfrm --config ${FOLDER}/ipsec.conf --secretsfile ${FOLDER}/ipsec.secrets --nssdir ${FOLDER}/keys
+/** What the root folder $1 has to have for its programs, besides what is unpacked there. */
+const DEVICES = `
+mountpoint -q "$1/proc" && exit
+mount -t proc proc "$1/proc"
+mount --rbind /dev "$1/dev"
+`;
+
+/** Gives it the address that it is assigned; all else about packets is in the kernel's policies. */
+const UPDOWN = `#!/bin/sh
+case $PLUTO_VERB in up-client*) ip address add "$PLUTO_MY_SOURCEIP" dev lo ;; esac
 `;
 
 /** What the two call the same. */
@@ -45,16 +46,28 @@ const INITIATE_LIVENESS = {
 /** Lines of the log that only debugging brings, of which we want the SPIs in the headers of messages. */
 const DEBUG = /^.*: \|.*\n/gm;
 
+/** The program that adds the connection has ended. */
+const ADDED = /reaped addconn|did not load properly|ERROR: /;
+
 /** Milliseconds that a request to the daemon may take. */
 const PATIENCE = 18_000;
 
-/** Installs a version of libreswan, if it is not yet; it runs where the kernel has ESP. @throws CommandError */
+/** Installs a version of libreswan, if it is not yet. It has no ESP of its own: only in a guest will it start. @throws CommandError */
 export async function installLibreswan(name: keyof typeof SUITES): Promise<Installation> {
   const root = await rootFolder({ name, suite: SUITES[name], packages: PACKAGES });
-  const { output } = await inRoot(root, [`${LIBEXEC}/pluto`, '--version']);
+  if (isInGuest()) await run(['sh', '-c', DEVICES, 'sh', root]);
+  const output = await succeedInRoot(root, [`${LIBEXEC}/pluto`, '--version']);
   const version = /Libreswan [\d.]+/.exec(output)?.[0];
   if (version === undefined) throw new DaemonError(`pluto does not say which version it is: ${output}`);
-  return { name, version, start: (namespace, connection) => start(name, root, namespace, connection) };
+  const keys = new KeyDatabases(root, (command) => succeedInRoot(root, command));
+  return { name, version, start: (namespace, connection) => start(name, root, keys, namespace, connection) };
+}
+
+/** What a program in a root folder said. @throws DaemonError if it fails */
+async function succeedInRoot(root: string, command: readonly string[]): Promise<string> {
+  const { output, status } = await inRoot(root, command);
+  if (status !== 0) throw new DaemonError(`${command.join(' ')} (${status}): ${output}`);
+  return output;
 }
 
 /** What a program in a root folder said, on both outputs, and its status: null if it was ended. */
@@ -80,12 +93,24 @@ async function inRoot(
 async function start(
   name: keyof typeof SUITES,
   root: string,
+  keys: KeyDatabases,
   namespace: NetworkNamespace,
   connection: Connection,
 ): Promise<Daemon> {
+  const folder = await mkdtemp(`${root}/run/pluto-`);
+  const inside = folder.slice(root.length);
+  await writeFile(`${folder}/ipsec.conf`, ipsecConf(connection, `${inside}/updown`));
+  await writeFile(`${folder}/ipsec.secrets`, ipsecSecrets(connection));
+  await writeFile(`${folder}/updown`, UPDOWN, { mode: 0o755 });
+  await cp(await keys.of(connection), `${folder}/keys`, { recursive: true });
   const process = namespace.spawn(
-    ['unshare', '--mount', '--pid', '--kill-child', '--', 'sh', '-c', IN_ROOT, 'sh', root],
-    { stdio: ['pipe', 'pipe', 'pipe'] },
+    [
+      ...['chroot', root, `${LIBEXEC}/pluto`, '--nofork', '--stderrlog', '--log-no-time', '--use-xfrm'],
+      ...['--config', `${inside}/ipsec.conf`, '--secretsfile', `${inside}/ipsec.secrets`],
+      ...['--nssdir', `${inside}/keys`, '--rundir', inside, '--dumpdir', inside],
+      ...['revival', ...(connection.impair ?? [])].flatMap((fault) => ['--impair', fault]),
+    ],
+    { stdio: ['ignore', 'pipe', 'pipe'] },
   );
   let log = '';
   for (const stream of [process.stdout, process.stderr]) {
@@ -94,7 +119,6 @@ async function start(
     });
   }
   const ended = once(process, 'exit');
-  const inside = `/proc/${process.pid}/root/mnt`;
   const said = () => log.replaceAll(DEBUG, '');
   const failure = (message: string) =>
     new DaemonError(`${message}\n${said().split('\n').slice(-30).join('\n')}`);
@@ -105,16 +129,12 @@ async function start(
       if (process.exitCode !== null || Date.now() > deadline) throw failure(`no ${what} of libreswan`);
     }
   };
-  const command = async (program: string, ...args: string[]) => {
-    const { output, status } = await inRoot(inside, [program, ...args]);
-    if (status !== 0) throw failure(`${program} ${args.join(' ')} (${status}): ${output}`);
+  const whack = async (...args: string[]) => {
+    const { output, status } = await inRoot(root, [`${LIBEXEC}/whack`, '--rundir', inside, ...args]);
+    if (status !== 0) throw failure(`whack ${args.join(' ')} (${status}): ${output}`);
     return output;
   };
-  const whack = (...args: string[]) => command(`${LIBEXEC}/whack`, ...args);
-  const states = async () => {
-    const [status, traffic] = await Promise.all([whack('--status'), whack('--trafficstatus')]);
-    return libreswanStates(status, traffic);
-  };
+  const states = async () => libreswanStates(await whack('--status', '--trafficstatus'));
   const spis = async (number: number) => {
     const known = spisOf(number, log);
     if (known !== undefined) return known;
@@ -124,18 +144,12 @@ async function start(
   const close = async () => {
     if (process.exitCode === null && process.signalCode === null) process.kill('SIGKILL');
     await ended;
+    await rm(folder, { recursive: true });
   };
   try {
-    await until('root folder', () => log.includes('ready\n'));
-    const file = (path: string, content: string) => writeFile(`${inside}${FOLDER}/${path}`, content);
-    await file('ipsec.conf', ipsecConf(connection));
-    await file('ipsec.secrets', ipsecSecrets(connection));
-    await makeKeys(connection, file, command);
-    process.stdin?.write('go\n');
     await until('sockets', () => log.includes('loading secrets from'));
-    const added = await command(`${LIBEXEC}/addconn`, '--config', `${FOLDER}/ipsec.conf`, CONNECTION);
-    if (!(await whack('--status')).includes(`"${CONNECTION}": `)) throw failure(added);
-    for (const fault of ['revival', ...(connection.impair ?? [])]) await whack('--impair', fault);
+    await until('connection', () => log.includes(`"${CONNECTION}": added`) || ADDED.test(log));
+    if (!log.includes(`"${CONNECTION}": added`)) throw failure('libreswan does not take its configuration');
   } catch (error) {
     await close();
     throw error;
@@ -163,55 +177,4 @@ async function start(
     log: async () => said(),
     close,
   };
-}
-
-type WriteFile = (name: string, content: string) => Promise<void>;
-type Command = (program: string, ...args: string[]) => Promise<string>;
-
-/** The database of keys: our own, and the authority that both ends have. */
-async function makeKeys({ local, remote }: Connection, file: WriteFile, command: Command): Promise<void> {
-  await command('certutil', '-N', '-d', KEYS, '--empty-password');
-  if (local.kind === 'raw' || local.kind === 'certificate') {
-    const { privateKey, certificates } = local.key;
-    await file('own.key', privateKey);
-    const own = `${FOLDER}/own`;
-    if (local.kind === 'certificate') await file('own.crt', certificates![0]);
-    else
-      await command(
-        'openssl',
-        'req',
-        '-x509',
-        '-key',
-        `${own}.key`,
-        '-subj',
-        '/CN=own',
-        '-out',
-        `${own}.crt`,
-      );
-    const password = ['-passout', 'pass:own'];
-    const files = ['-inkey', `${own}.key`, '-in', `${own}.crt`, '-out', `${own}.p12`];
-    await command('openssl', 'pkcs12', '-export', '-name', 'own', ...files, ...password);
-    await command('pk12util', '-i', `${own}.p12`, '-d', KEYS, '-W', 'own', '-K', '');
-    if (local.kind === 'raw') await command('certutil', '-D', '-d', KEYS, '-n', 'own');
-  }
-  const issuers = [local, remote].flatMap((proof) =>
-    proof.kind === 'certificate' ? proof.key.certificates!.slice(1) : [],
-  );
-  for (const [index, certificate] of [...new Set(issuers)].entries()) {
-    await file(`${index}.crt`, certificate);
-    const name = `authority ${index}`;
-    await command(
-      'certutil',
-      '-A',
-      '-d',
-      KEYS,
-      '-n',
-      name,
-      '-t',
-      'CT,,',
-      '-a',
-      '-i',
-      `${FOLDER}/${index}.crt`,
-    );
-  }
 }

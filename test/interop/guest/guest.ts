@@ -78,6 +78,11 @@ export async function runInGuest(command: readonly string[], options: GuestOptio
   throw new GuestError(`the guest died before '${command.join(' ')}' had ended: ${result.trim()}`);
 }
 
+/** Whether this process is in a guest. */
+export function isInGuest(): boolean {
+  return existsSync('/run/guest/init.sh');
+}
+
 function writeThrough(stream: 'stdout' | 'stderr', octets: Uint8Array): void {
   process[stream].write(octets);
 }
@@ -85,6 +90,7 @@ function writeThrough(stream: 'stdout' | 'stderr', octets: Uint8Array): void {
 /** @throws GuestError */
 function requirePrograms(): void {
   if (process.getuid?.() !== 0) throw new GuestError('a guest needs root');
+  if (isInGuest()) throw new GuestError('there is no guest in a guest');
   const amx = /^flags.*\bamx_tile\b/m.test(readFileSync('/proc/cpuinfo', 'latin1'));
   const path = (programEnvironment().PATH ?? '').split(delimiter);
   const missing = Object.entries(amx ? PACKAGES_FOR_AMX : PACKAGES).filter(

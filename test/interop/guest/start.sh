@@ -22,4 +22,4 @@ TMPDIR=/run/guest LD_PRELOAD=$preload taskset -c "$cpu" linux.uml \
   mem="${memory}M" rootfstype=hostfs rootflags=/ ro quiet init=/run/guest/init.sh umid=guest uml_dir=/run/guest/ \
   con=null con0=null,fd:6 ssl=null ssl0=null,fd:4 ssl1=null,fd:5 \
   4>&1 5>&2 6>/run/guest/console >/run/guest/kernel 2>&1 3>&- </dev/null || true
-cat /run/guest/status >&3 2>/dev/null || cat /run/guest/kernel /run/guest/console >&3
+cat /run/guest/status >&3 2>/dev/null || cat /run/guest/kernel /run/guest/console | uniq | tail -n 40 >&3
