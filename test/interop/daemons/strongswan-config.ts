@@ -162,7 +162,7 @@ function proofSection(proof: Proof, whose: 'local' | 'remote'): Section {
       return { ...id, cacerts: certificates.slice(-1) };
     }
     case 'null':
-      throw new RangeError('strongSwan does not know NULL authentication');
+      return { auth: 'null' };
   }
 }
 

@@ -141,8 +141,8 @@ class Strongswan implements Daemon {
     try {
       return await vici(this.#socket, request, message, event);
     } catch (error) {
-      const lines = this.#log.trimEnd().split('\n').slice(-20);
-      throw new DaemonError([(error as Error).message, ...lines].join('\n'));
+      await delay(100); // what it has logged may come after its answer
+      throw this.#failure(error);
     }
   }
 
@@ -150,11 +150,16 @@ class Strongswan implements Daemon {
   async #answers(): Promise<void> {
     for (const deadline = Date.now() + PATIENCE; ; await delay(20)) {
       try {
-        await this.#ask('version');
+        await vici(this.#socket, 'version');
         return;
       } catch (error) {
-        if (this.#hasEnded || Date.now() > deadline) throw error;
+        if (this.#hasEnded || Date.now() > deadline) throw this.#failure(error);
       }
     }
+  }
+
+  #failure(error: unknown): DaemonError {
+    const lines = this.#log.trimEnd().split('\n').slice(-25);
+    return new DaemonError([(error as Error).message, ...lines].join('\n'));
   }
 }
