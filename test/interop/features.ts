@@ -3,6 +3,7 @@ import { AuthenticationError, type IkeError, NoAnswerError, RefusedError } from 
 import { addressText, parsePrefix } from '../../src/wire/address.ts';
 import { utf8 } from '../../src/wire/bytes.ts';
 import { prefixSelector, type TrafficSelector } from '../../src/wire/traffic-selector.ts';
+import type { AuthenticationName } from './authentications.ts';
 import type { Connection, Proof } from './daemons/daemon.ts';
 import type { OurView } from './ours.ts';
 import type { Running } from './running.ts';
@@ -18,6 +19,8 @@ export interface Feature {
   /** What differs in our own view of it, and what our configuration has besides. */
   readonly ours?: (connection: Connection) => OurView;
   readonly nat?: NatSide;
+  /** How the ends prove themselves, if that matters. */
+  readonly authentication?: AuthenticationName;
   /** Default: the IKE SA is set up, and a file goes each way. */
   readonly run?: (cell: Running) => Promise<void>;
 }
@@ -25,7 +28,7 @@ export interface Feature {
 /** A Child SA with the peer's address, and a file each way: the ordinary cell. */
 const plain: Feature = { source: 'RFC 7296 1.2' };
 
-async function establish(cell: Running): Promise<void> {
+export async function establish(cell: Running): Promise<void> {
   await cell.establish();
   await cell.exchangeFiles();
 }
@@ -322,6 +325,7 @@ export const FEATURES = {
   },
   fragmentation: {
     source: 'RFC 7383',
+    authentication: 'X.509 RSA-PSS',
     connection: () => ({ fragmentSize: 576 }),
     ours: () => ({ initiator: { pathMtu: 576 }, responder: { pathMtu: 576 } }),
     run: async (cell) => {
@@ -377,6 +381,7 @@ export const FEATURES = {
   },
   'wrong secret': {
     source: 'RFC 7296 2.21.2',
+    authentication: 'PSK',
     ours: ({ local, remote }) => ({ connection: { local: otherSecret(local), remote: otherSecret(remote) } }),
     run: (cell) => expectRefusal(cell, RefusedError, AuthenticationError),
   },
@@ -388,6 +393,8 @@ export const FEATURES = {
     run: (cell) => expectRefusal(cell, RefusedError),
   },
 } as const satisfies Record<string, Feature>;
+
+export type FeatureName = keyof typeof FEATURES;
 
 const networksOfBoth = {
   pools: [],

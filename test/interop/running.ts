@@ -130,6 +130,12 @@ export class Running {
     }
   }
 
+  /** ESP and IKE of ours have neither the ECN nor the DSCP of what is inside. @throws Error */
+  expectNoCopiedTrafficClass(): void {
+    const marked = this.traffic.of('ours').filter(({ trafficClass }) => trafficClass !== 0);
+    if (marked.length > 0) throw new Error(`${marked.length} packets of ours have a traffic class`);
+  }
+
   async close(): Promise<void> {
     for (const { socket } of this.#ends.values()) socket.close();
     await this.ours.close();

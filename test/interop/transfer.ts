@@ -1,8 +1,8 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { packetBytes, udpPacket } from '../../src/link/packet.ts';
+import { type Packet, packetBytes, udpPacket } from '../../src/link/packet.ts';
 import type { Tunnel } from '../../src/link/sa-store.ts';
 import { type Address, addressBytes } from '../../src/wire/address.ts';
-import { IpProtocol, parseIpHeader, parseUdpHeader } from '../../src/wire/ip.ts';
+import { IpProtocol, internetChecksum, parseIpHeader, parseUdpHeader } from '../../src/wire/ip.ts';
 import type { UdpEnd } from '../support/namespaces.ts';
 
 /** A file has so many pieces of so many octets. */
@@ -12,6 +12,8 @@ const PIECE = 1_000;
 const BURST = 16;
 const PATIENCE = 10_000;
 const PORT = 7;
+/** DSCP EF, ECN ECT(1). */
+const TRAFFIC_CLASS = 0xb9;
 
 /** Two hosts that have each other through a tunnel: a UDP socket of a kernel on one side, packets of ours on the other. */
 export interface Ends {
@@ -113,13 +115,23 @@ function numberOf(piece: Uint8Array): number {
   return new DataView(piece.buffer, piece.byteOffset).getUint32(0);
 }
 
-function toDaemon({ ours, theirs, socket }: Ends, message: Uint8Array) {
-  return udpPacket(message, {
+/** With a traffic class that must not be seen outside. */
+function toDaemon({ ours, theirs, socket }: Ends, message: Uint8Array): Packet {
+  const packet = udpPacket(message, {
     source: addressBytes(ours),
     destination: addressBytes(theirs),
     sourcePort: PORT,
     destinationPort: socket.port,
   });
+  const { buffer, start } = packet;
+  if (theirs.includes(':')) buffer.set([0x60 | (TRAFFIC_CLASS >> 4), (TRAFFIC_CLASS << 4) & 0xff], start);
+  else {
+    buffer[start + 1] = TRAFFIC_CLASS;
+    buffer.fill(0, start + 10, start + 12);
+    const sum = internetChecksum(buffer, start, start + 20);
+    buffer.set([sum >> 8, sum & 0xff], start + 10);
+  }
+  return packet;
 }
 
 function receive({ tunnel, socket }: Ends, handler: (message: Uint8Array) => void): void {

@@ -1,0 +1,80 @@
+import { AUTHENTICATIONS, type AuthenticationName } from './authentications.ts';
+import { lacks } from './daemons/capabilities.ts';
+import { DAEMONS, type DaemonName, type Suites } from './daemons/daemon.ts';
+import { FEATURES, type FeatureName } from './features.ts';
+
+/** One run: our end in a role against a daemon, with one way to prove who is who, one suite, and one thing to see. */
+export interface Cell {
+  /** Unique: "strongswan-5.9 responder: COOKIE". */
+  readonly id: string;
+  readonly daemon: DaemonName;
+  /** Ours. */
+  readonly role: 'initiator' | 'responder';
+  readonly authentication: AuthenticationName;
+  readonly suites: Suites;
+  readonly feature: FeatureName;
+}
+
+/** What a daemon cannot do in the daemon's role, and how it says so. */
+export interface Lack {
+  readonly daemon: DaemonName;
+  /** Ours. */
+  readonly role: Cell['role'];
+  readonly what: string;
+  readonly reply: string;
+}
+
+const ROLES = ['initiator', 'responder'] as const;
+
+/** What every telescope hop uses first. */
+const USUAL: Suites = { ike: 'aes128gcm16-prfsha256-x25519', esp: 'aes128gcm16' };
+
+const SUITES: readonly Suites[] = [
+  { ike: 'aes256gcm16-prfsha384-ecp384', esp: 'aes256gcm16' },
+  { ike: 'aes128gcm8-prfsha256-x25519', esp: 'aes128gcm8' },
+  { ike: 'aes128gcm12-prfsha512-x25519', esp: 'aes128gcm12' },
+  { ike: 'chacha20poly1305-prfsha256-x25519', esp: 'chacha20poly1305' },
+  { ike: 'aes128ccm16-prfsha256-ecp256', esp: 'aes128ccm16' },
+  { ike: 'aes128-sha256-prfsha256-modp2048', esp: 'aes128-sha256' },
+  { ike: 'aes192-sha384-prfsha384-modp3072', esp: 'aes192-sha384' },
+  { ike: 'aes256-sha512-prfsha512-ecp521', esp: 'aes256-sha512' },
+  { ike: 'aes256-sha1-prfsha1-modp4096', esp: 'aes256-sha1' },
+  { ike: 'aes128-sha256-prfaesxcbc-x25519', esp: 'null-sha256' },
+  { ike: 'aes128gcm16-prfaescmac-ecp256', esp: 'aes128gcm16-x25519' },
+  { ike: 'aes128gcm16-prfsha256-x25519-ke1_mlkem512', esp: 'aes128gcm16' },
+  { ike: 'aes256gcm16-prfsha512-ecp521-ke1_mlkem1024', esp: 'aes256gcm16' },
+];
+
+/** How the ends prove themselves where that is not what a cell is about. */
+function usualAuthentication(daemon: DaemonName): AuthenticationName {
+  return daemon.startsWith('libreswan') ? 'NULL, ECDSA P-256' : 'public PSK, Ed25519';
+}
+
+/** Every cell, and what is not one because the daemon cannot do it. */
+export function enumerateCells(): { readonly cells: Cell[]; readonly lacking: Lack[] } {
+  const cells: Cell[] = [];
+  const lacking: Lack[] = [];
+  const add = (cell: Omit<Cell, 'id'>, what: string) => {
+    const { daemon, role } = cell;
+    const reply = lacks(daemon, role, cell);
+    if (reply === undefined) cells.push({ ...cell, id: `${daemon} ${role}: ${what}` });
+    else lacking.push({ daemon, role, what, reply });
+  };
+  for (const daemon of DAEMONS) {
+    for (const role of ROLES) {
+      const usual = { daemon, role, authentication: usualAuthentication(daemon), suites: USUAL };
+      for (const feature of Object.keys(FEATURES) as FeatureName[]) {
+        if (feature === 'plain') continue;
+        const { authentication = usual.authentication } = FEATURES[feature] as {
+          authentication?: AuthenticationName;
+        };
+        add({ ...usual, feature, authentication }, feature);
+      }
+      for (const authentication of Object.keys(AUTHENTICATIONS) as AuthenticationName[])
+        add({ ...usual, feature: 'plain', authentication }, authentication);
+      for (const suites of SUITES)
+        add({ ...usual, feature: 'plain', suites }, `${suites.ike} / ${suites.esp}`);
+    }
+  }
+  return { cells, lacking };
+}

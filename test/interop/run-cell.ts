@@ -1,0 +1,101 @@
+import type { CryptoProvider } from '../../src/crypto/provider.ts';
+import { AUTHENTICATIONS } from './authentications.ts';
+import type { Cell } from './cells.ts';
+import type { Connection, DaemonSas, Installation } from './daemons/daemon.ts';
+import { establish, FEATURES, type Feature } from './features.ts';
+import { Running } from './running.ts';
+import type { FileReport } from './transfer.ts';
+import { ADDRESSES, NETWORKS } from './world.ts';
+
+/** What became of a cell. */
+export interface CellReport {
+  readonly id: string;
+  readonly daemon: string;
+  /** As the daemon reports it. */
+  readonly version: string;
+  readonly role: Cell['role'];
+  readonly authentication: string;
+  readonly feature: string;
+  readonly source: string;
+  readonly ok: boolean;
+  readonly seconds: number;
+  /** What was wrong, with the end of the daemon's log. */
+  readonly error?: string;
+  /** As the daemon reports them: SPIs, transforms, octets. */
+  readonly sas?: DaemonSas;
+  readonly files: readonly { readonly up: FileReport; readonly down: FileReport }[];
+}
+
+/** A cell may take so long, in milliseconds; then it has failed. */
+const LIMIT = 60_000;
+
+/** Runs a cell from nothing, and leaves nothing. Never throws. */
+export async function runCell(
+  cell: Cell,
+  installation: Installation,
+  crypto: CryptoProvider,
+): Promise<CellReport> {
+  const { id, daemon, role, authentication } = cell;
+  const feature: Feature = FEATURES[cell.feature];
+  const started = performance.now();
+  const report = {
+    id,
+    daemon,
+    version: installation.version,
+    role,
+    authentication,
+    feature: cell.feature,
+    source: feature.source,
+  };
+  const seconds = () => Math.round((performance.now() - started) / 10) / 100;
+  let running: Running | undefined;
+  try {
+    const usual = usualConnection(cell);
+    const spec = { ...usual, ...feature.connection?.(usual) };
+    running = await Running.open(installation, crypto, spec, feature.ours?.(spec) ?? {}, feature.nat);
+    await within(LIMIT, (feature.run ?? establish)(running));
+    running.expectNoCopiedTrafficClass();
+    const { sas, files } = running;
+    return { ...report, ok: true, seconds: seconds(), ...(sas !== undefined && { sas }), files };
+  } catch (error) {
+    const log = await running?.daemon.log().catch((reason) => String(reason));
+    const tail = log?.split('\n').slice(-25).join('\n');
+    const message = error instanceof Error ? (error.stack ?? error.message) : String(error);
+    return { ...report, ok: false, seconds: seconds(), error: `${message}\n${tail ?? ''}`, files: [] };
+  } finally {
+    await running?.close().catch(() => {});
+  }
+}
+
+/** As the daemon sees it: the initiator is assigned an IPv4 address. */
+function usualConnection({ role, authentication, suites }: Cell): Connection {
+  const { initiator, responder } = AUTHENTICATIONS[authentication]();
+  const addresses = { here: ADDRESSES.daemon[4], there: ADDRESSES.ours[4], suites };
+  return role === 'initiator'
+    ? {
+        ...addresses,
+        role: 'responder',
+        local: responder,
+        remote: initiator,
+        localTs: [NETWORKS.daemonInner[4]],
+        remoteTs: 'dynamic',
+        pools: ['10.78.0.0/24'],
+      }
+    : {
+        ...addresses,
+        role: 'initiator',
+        local: initiator,
+        remote: responder,
+        localTs: 'dynamic',
+        remoteTs: [NETWORKS.oursInner[4]],
+        requests: [4],
+      };
+}
+
+async function within(limit: number, action: Promise<void>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`it was not done within ${limit / 1_000} seconds`)), limit);
+  });
+  await Promise.race([action, late]).finally(() => clearTimeout(timer));
+}
