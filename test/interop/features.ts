@@ -217,6 +217,7 @@ export const FEATURES = {
                 : now.children[0]?.spiIn !== children[0].spiIn;
             });
             await cell.agree();
+            await pause(100);
           }
         }
       });
@@ -281,7 +282,7 @@ export const FEATURES = {
         const { children } = await cell.daemon.sas();
         return children.length === 0;
       });
-      expect(cell.connection.child === undefined, true, 'that ours is gone');
+      await cell.until('ours to be gone', () => cell.connection.child === undefined);
     },
   },
   'Child SA deleted by the daemon': {

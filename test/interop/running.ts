@@ -1,5 +1,6 @@
 import type { CryptoProvider } from '../../src/crypto/provider.ts';
 import type { IkeConnection } from '../../src/endpoint/connection.ts';
+import { familyOf } from '../../src/wire/address.ts';
 import type { Connection, Daemon, DaemonSas, Installation } from './daemons/daemon.ts';
 import { OurEnd, type OurView, ourInner, theirInner } from './ours.ts';
 import { Traffic } from './traffic.ts';
@@ -47,7 +48,8 @@ export class Running {
       undo.push(() => traffic.close());
       const ours = await OurEnd.open(world, crypto, { ...spec, ...connection }, changes);
       undo.push(() => ours.close());
-      const daemon = await installation.start(world.daemon, spec);
+      const here = world.daemonAddress[familyOf(spec.here)];
+      const daemon = await installation.start(world.daemon, { ...spec, here });
       return new Running(world, traffic, daemon, ours, spec);
     } catch (error) {
       for (const close of undo.reverse()) await close();

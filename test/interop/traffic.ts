@@ -2,7 +2,7 @@ import { peekHeader } from '../../src/ike/message.ts';
 import { PayloadType } from '../../src/ike/payload/index.ts';
 import type { CaptureSocket } from '../../src/native/native.ts';
 import { type Address, addressText } from '../../src/wire/address.ts';
-import { IpProtocol, parseIpHeader, parseUdpHeader } from '../../src/wire/ip.ts';
+import { IpProtocol, parseIpHeader } from '../../src/wire/ip.ts';
 import { native, within } from '../support/namespaces.ts';
 import type { World } from './world.ts';
 
@@ -73,10 +73,10 @@ function dissect(frame: Uint8Array): Seen | undefined {
   const seen = { source, trafficClass };
   if (ip.protocol === IpProtocol.ESP)
     return { ...seen, kind: 'esp', content: frame.slice(ip.payload, ip.end) };
-  const udp = ip.protocol === IpProtocol.UDP ? parseUdpHeader(frame, ip) : undefined;
-  if (udp === undefined) return undefined;
-  const content = frame.slice(udp.payload, udp.end);
-  const ports = [udp.sourcePort, udp.destinationPort];
+  if (ip.protocol !== IpProtocol.UDP) return undefined;
+  // Not checked: checksums of what this host sends are left to the device, which is none.
+  const ports = [0, 2].map((at) => (frame[ip.payload + at] << 8) | frame[ip.payload + at + 1]);
+  const content = frame.slice(ip.payload + 8, ip.end);
   if (ports.includes(500)) return { ...seen, kind: 'ike', content };
   if (!ports.includes(4500)) return undefined;
   if (content.length === 1) return { ...seen, kind: 'keepalive', content };

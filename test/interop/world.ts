@@ -25,8 +25,9 @@ export type NatSide = 'ours' | 'daemon';
 export interface World {
   readonly daemon: NetworkNamespace;
   readonly ours: NetworkNamespace;
-  /** As our host has them. */
+  /** As the hosts themselves have them. */
   readonly ourAddress: { readonly 4: Address; readonly 6: Address };
+  readonly daemonAddress: { readonly 4: Address; readonly 6: Address };
   /** A socket on the daemon's side of the tunnel. */
   inner(address: Address): UdpEnd;
   close(): Promise<void>;
@@ -60,7 +61,7 @@ export async function openWorld(nat: NatSide | undefined): Promise<World> {
       await inside.exec(['ip', 'route', 'add', 'default', 'via', '10.5.0.1']);
       if (nat === 'ours') await outside.exec(['ip', 'route', 'add', 'default', 'via', hidden[4]]);
       await router.exec(['sysctl', '-qw', 'net.ipv4.ip_forward=1']);
-      await masquerade(router);
+      await translate(router);
     } else {
       await connectNamespaces(daemon, ours, { aName: 'wan', bName: 'wan' });
       await addressed(daemon, 'wan', `${ADDRESSES.daemon[4]}/24`, `${ADDRESSES.daemon[6]}/64`);
@@ -73,6 +74,7 @@ export async function openWorld(nat: NatSide | undefined): Promise<World> {
     return {
       daemon,
       ours,
+      daemonAddress: nat === 'daemon' ? { ...ADDRESSES.daemon, 4: ADDRESSES.behindNat } : ADDRESSES.daemon,
       ourAddress: nat === 'ours' ? { ...ADDRESSES.ours, 4: ADDRESSES.behindNat } : ADDRESSES.ours,
       inner: (address) => udpIn(daemon, address),
       close,
@@ -95,14 +97,29 @@ async function addressed(namespace: NetworkNamespace, device: string, ...address
   }
 }
 
-/** nftables, or what there was before, where a kernel has only that. */
-async function masquerade(router: NetworkNamespace): Promise<void> {
-  const nft =
-    'table ip nat { chain post { type nat hook postrouting priority 100; oifname "wan" masquerade; } }';
+/** Translates the addresses of what leaves, and sends what comes for IKE inside; with nftables, or what there was before. */
+async function translate(router: NetworkNamespace): Promise<void> {
+  const nft = `table ip nat {
+    chain post { type nat hook postrouting priority 100; oifname "wan" masquerade; }
+    chain pre { type nat hook prerouting priority -100; iifname "wan" udp dport { 500, 4500 } dnat to ${ADDRESSES.behindNat}; }
+  }`;
+  const legacy = ['iptables-legacy', '-t', 'nat', '-A'];
   try {
     await router.exec(['nft', nft]);
   } catch (error) {
     if (!(error instanceof CommandError)) throw error;
-    await router.exec(['iptables-legacy', '-t', 'nat', '-A', 'POSTROUTING', '-o', 'wan', '-j', 'MASQUERADE']);
+    await router.exec([...legacy, 'POSTROUTING', '-o', 'wan', '-j', 'MASQUERADE']);
+    const ports = ['-p', 'udp', '-m', 'multiport', '--dports', '500,4500'];
+    await router.exec([
+      ...legacy,
+      'PREROUTING',
+      '-i',
+      'wan',
+      ...ports,
+      '-j',
+      'DNAT',
+      '--to',
+      ADDRESSES.behindNat,
+    ]);
   }
 }
