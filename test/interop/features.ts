@@ -298,9 +298,15 @@ export const FEATURES = {
     connection: ({ role }) => ({ cookies: role === 'responder' }),
     ours: () => ({ listener: { cookieThreshold: 0 } }),
     run: async (cell) => {
+      const isDaemons = cell.spec.role === 'responder';
+      // It begins to ask for cookies when somebody has begun and not gone on.
+      if (isDaemons) await cell.beginAndVanish();
       await establish(cell);
-      const from = cell.spec.role === 'responder' ? 'theirs' : 'ours';
-      expect(cell.traffic.notifies(from), [NotifyType.COOKIE], 'what was said in the clear');
+      expect(
+        cell.traffic.notifies(isDaemons ? 'theirs' : 'ours'),
+        [NotifyType.COOKIE],
+        'what was said in the clear',
+      );
     },
   },
   INVALID_KE_PAYLOAD: {
@@ -379,6 +385,35 @@ export const FEATURES = {
   'ML-KEM-768 in IKE_INTERMEDIATE': {
     source: 'RFC 9242, RFC 9370',
     connection: ({ suites }) => ({ suites: { ...suites, ike: `${suites.ike}-ke1_mlkem768` } }),
+  },
+  'forged ESP': {
+    source: 'RFC 4303 3.4.4.1',
+    run: async (cell) => {
+      await establish(cell);
+      const [packet] = cell.traffic
+        .of('theirs')
+        .filter(({ kind }) => kind.startsWith('esp'))
+        .slice(-1);
+      const { tunnel } = cell.connection.child!;
+      let arrived = 0;
+      tunnel.onPackets((packets) => {
+        arrived += packets.length;
+      });
+      // Newer than all before, in case only the replay window were in its way.
+      for (const at of [packet.content.length - 1, 20]) {
+        const forged = packet.content.slice();
+        forged[6] = 0x40;
+        forged[at] ^= 1;
+        const counted = tunnel.counters['bad-icv'] ?? 0;
+        cell.inject(forged, packet.kind);
+        await cell.until(
+          'it to be counted',
+          () => (tunnel.counters['bad-icv'] ?? 0) > counted || arrived > 0,
+        );
+      }
+      expect(arrived, 0, 'the number of forged packets that were delivered');
+      await cell.exchangeFiles();
+    },
   },
   'wrong secret': {
     source: 'RFC 7296 2.21.2',

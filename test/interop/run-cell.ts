@@ -4,7 +4,7 @@ import type { Cell } from './cells.ts';
 import type { Connection, DaemonSas, Installation } from './daemons/daemon.ts';
 import { establish, FEATURES, type Feature } from './features.ts';
 import { Running } from './running.ts';
-import type { FileReport } from './transfer.ts';
+import { type FileReport, pause } from './transfer.ts';
 import { ADDRESSES, NETWORKS } from './world.ts';
 
 /** What became of a cell. */
@@ -17,7 +17,10 @@ export interface CellReport {
   readonly authentication: string;
   readonly feature: string;
   readonly source: string;
+  /** A daemon that cannot do it has said so. */
   readonly ok: boolean;
+  /** What a daemon that cannot do it has said. */
+  readonly lack?: string;
   readonly seconds: number;
   /** What was wrong, with the end of the daemon's log. */
   readonly error?: string;
@@ -56,11 +59,15 @@ export async function runCell(
     await within(LIMIT, (feature.run ?? establish)(running));
     running.expectNoCopiedTrafficClass();
     const { sas, files } = running;
+    if (cell.lack !== undefined) throw new Error(`the daemon can do what it is listed not to be able to`);
     return { ...report, ok: true, seconds: seconds(), ...(sas !== undefined && { sas }), files };
   } catch (error) {
+    await pause(100);
     const log = await running?.daemon.log().catch((reason) => String(reason));
     const tail = log?.split('\n').slice(-25).join('\n');
     const message = error instanceof Error ? (error.stack ?? error.message) : String(error);
+    const lack = cell.lack?.exec(`${message}\n${log}`)?.[0];
+    if (lack !== undefined) return { ...report, ok: true, lack, seconds: seconds(), files: [] };
     return { ...report, ok: false, seconds: seconds(), error: `${message}\n${tail ?? ''}`, files: [] };
   } finally {
     await running?.close().catch(() => {});

@@ -1,6 +1,8 @@
 import type { CryptoProvider } from '../../src/crypto/provider.ts';
 import type { IkeConnection } from '../../src/endpoint/connection.ts';
+import { packetFrom } from '../../src/link/packet.ts';
 import { familyOf } from '../../src/wire/address.ts';
+import { native, udpIn, within } from '../support/namespaces.ts';
 import type { Connection, Daemon, DaemonSas, Installation } from './daemons/daemon.ts';
 import { OurEnd, type OurView, ourInner, theirInner } from './ours.ts';
 import { Traffic } from './traffic.ts';
@@ -129,6 +131,28 @@ export class Running {
       if (value !== undefined && value !== false) return value;
       if (performance.now() > end) throw new Error(`waited in vain for ${what}`);
       await pause(50);
+    }
+  }
+
+  /** Somebody at our address sets up an IKE SA with the daemon up to its first answer. */
+  async beginAndVanish(): Promise<void> {
+    const stranger = udpIn(this.world.ours, this.world.ourAddress[4]);
+    stranger.send(this.ours.firstMessage(), this.world.daemonAddress[4], 500);
+    await this.until('an answer to a stranger', () => stranger.received.length > 0);
+    stranger.close();
+  }
+
+  /** Sends us an ESP packet from the daemon's host. */
+  inject(packet: Uint8Array, kind: string): void {
+    const { daemon, daemonAddress, ourAddress } = this.world;
+    if (kind === 'esp') {
+      const socket = within(daemon, () => native().openRawEsp(daemonAddress[4]));
+      socket.send(packetFrom(packet), ourAddress[4]);
+      socket.close();
+    } else {
+      const socket = udpIn(daemon, daemonAddress[4]);
+      socket.send(packet, ourAddress[4], 4500);
+      setTimeout(() => socket.close(), 100);
     }
   }
 

@@ -1,15 +1,40 @@
 import type { Cell } from '../cells.ts';
-import type { DaemonName } from './daemon.ts';
 
-type Asked = Pick<Cell, 'authentication' | 'suites' | 'feature'>;
+type Asked = Pick<Cell, 'daemon' | 'role' | 'authentication' | 'suites' | 'feature'>;
 
-/** Why a daemon cannot do what a cell asks of it, in the daemon's own words; undefined: it can. @param role - ours */
-export function lacks(daemon: DaemonName, _role: Cell['role'], asked: Asked): string | undefined {
-  const { authentication, suites, feature } = asked;
-  if (daemon.startsWith('strongswan')) {
-    if (authentication.startsWith('NULL')) return 'invalid value for: auth';
-    if (feature === 'extended sequence numbers') return 'kernel-libipsec: no ESN';
-  }
-  if (daemon === 'strongswan-5.9' && /ke1_/.test(suites.ike)) return 'no such algorithm';
-  return undefined;
+/** What a daemon cannot do, and what it says to that, in its log or its answer. */
+interface Lack {
+  readonly daemon: RegExp;
+  readonly concerns: (asked: Asked) => boolean;
+  readonly reply: RegExp;
+}
+
+const LACKS: readonly Lack[] = [
+  // RFC 7619 is not in strongSwan.
+  {
+    daemon: /^strongswan/,
+    concerns: ({ authentication }) => authentication.startsWith('NULL'),
+    reply: /invalid value for: auth/,
+  },
+  // RFC 9370 came with 6.0.
+  {
+    daemon: /^strongswan-5/,
+    concerns: ({ suites, feature }) =>
+      suites.ike.includes('ke1_') ||
+      feature === 'several key exchanges' ||
+      feature === 'ML-KEM-768 in IKE_INTERMEDIATE',
+    reply: /algorithm 'ke1_\w+' not recognized/,
+  },
+  // It knows the names, but its OpenSSL has no ML-KEM that it can use.
+  {
+    daemon: /^strongswan-6.0/,
+    concerns: ({ suites, feature }) =>
+      suites.ike.includes('mlkem') || feature === 'ML-KEM-768 in IKE_INTERMEDIATE',
+    reply: /key exchange method ML_KEM_\d+ not supported/,
+  },
+];
+
+/** What a daemon says when a cell asks of it what it cannot do; undefined: it can. */
+export function lacks(asked: Asked): RegExp | undefined {
+  return LACKS.find(({ daemon, concerns }) => daemon.test(asked.daemon) && concerns(asked))?.reply;
 }
