@@ -32,6 +32,12 @@ const LACKS: readonly Lack[] = [
       suites.ike.includes('mlkem') || feature === 'ML-KEM-768 in IKE_INTERMEDIATE',
     reply: /key exchange method ML_KEM_\d+ not supported/,
   },
+  // Its user-space ESP has 32-bit sequence numbers.
+  {
+    daemon: /^strongswan/,
+    concerns: ({ feature }) => feature === 'extended sequence numbers',
+    reply: /IPsec SA: ESN not supported/,
+  },
 ];
 
 /** What a daemon says when a cell asks of it what it cannot do; undefined: it can. */
