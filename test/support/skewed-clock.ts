@@ -1,5 +1,7 @@
 import type { Clock, Millis } from '../../src/link/clock.ts';
 
+const NANOSECOND: Millis = 1e-6;
+
 /** A node's own clock: it has another zero than the true one, and goes faster or slower. */
 export class SkewedClock implements Clock {
   readonly #clock: Clock;
@@ -18,6 +20,9 @@ export class SkewedClock implements Clock {
   }
 
   at(at: Millis, callback: () => void): () => void {
-    return this.#clock.at((at - this.#offset) / this.#rate, callback);
+    const time = (at - this.#offset) / this.#rate;
+    // Rounded, it may be a trifle before its time: then it would be set again for the same time, for ever.
+    const isEarly = this.#offset + time * this.#rate < at;
+    return this.#clock.at(isEarly ? time + NANOSECOND : time, callback);
   }
 }
