@@ -15,7 +15,6 @@ import type {
 } from '../../src/ike/config.ts';
 import { IdType } from '../../src/ike/constants.ts';
 import type { IkeError } from '../../src/ike/errors.ts';
-import { IkeLineage } from '../../src/ike/lineage.ts';
 import type { Origin } from '../../src/link/link.ts';
 import { HostLink, type InheritedSockets } from '../../src/transport/host-link.ts';
 import { type Address, addressBytes, familyOf, parsePrefix } from '../../src/wire/address.ts';
@@ -99,15 +98,6 @@ export class OurEnd {
   connect(): Promise<IkeConnection> {
     if (this.#config === undefined) throw new Error('the daemon is the initiator');
     return this.endpoint.connect(this.#config, this.#to);
-  }
-
-  /** The first message of an initiator that is never heard of again. */
-  firstMessage(): Uint8Array {
-    if (this.#config === undefined) throw new Error('the daemon is the initiator');
-    const ike = IkeLineage.initiate(this.#config, this.#to, systemClock.now());
-    for (let output = ike.poll(); output !== undefined; output = ike.poll())
-      if (output.kind === 'transmit') return output.message;
-    throw new Error('an initiator says nothing');
   }
 
   /** The newest IKE SA with a Child SA that the daemon has set up. */

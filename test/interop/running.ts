@@ -134,14 +134,6 @@ export class Running {
     }
   }
 
-  /** Somebody at our address sets up an IKE SA with the daemon up to its first answer. */
-  async beginAndVanish(): Promise<void> {
-    const stranger = udpIn(this.world.ours, this.world.ourAddress[4]);
-    stranger.send(this.ours.firstMessage(), this.world.daemonAddress[4], 500);
-    await this.until('an answer to a stranger', () => stranger.received.length > 0);
-    stranger.close();
-  }
-
   /** Sends us an ESP packet from the daemon's host. */
   inject(packet: Uint8Array, kind: string): void {
     const { daemon, daemonAddress, ourAddress } = this.world;
