@@ -31,13 +31,21 @@ const DIES_WITH_US = [
   '--',
 ];
 
-/** The host's own apt with everything about packages in the folder $work: it does not know of what the host has installed. */
-const APT = [
-  'apt-get -q',
-  '-o Dir::Etc::SourceList="$work/sources.list" -o Dir::Etc::SourceParts=/dev/null',
-  '-o Dir::State="$work/state" -o Dir::State::status="$work/status" -o Dir::Cache="$work/cache"',
-  '-o APT::Sandbox::User=root -o APT::Install-Recommends=0 -o Acquire::Languages=none -o Acquire::Retries=3',
-].join(' ');
+/** The host's own apt, with everything about packages in the folder $work: it knows of nothing that the host has installed. */
+const APT_CONFIG = `
+Dir::Etc::SourceList "$work/sources.list";
+Dir::Etc::SourceParts "/dev/null";
+Dir::State "$work/state";
+Dir::State::status "$work/status";
+Dir::Cache "$work/cache";
+APT::Sandbox::User "root";
+APT::Install-Recommends "false";
+Acquire::Languages "none";
+Acquire::Retries "3";
+#clear APT::Update::Post-Invoke;
+#clear APT::Update::Post-Invoke-Success;
+#clear DPkg::Post-Invoke;
+`;
 
 /**
  * Makes the folder $1 out of packages $3... of suite $2. A run that is killed leaves a folder of another name, which the next
@@ -53,8 +61,9 @@ rm -rf "$work"
 mkdir -p "$work/state/lists/partial" "$work/cache/archives/partial" "$work/root"
 echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian $suite main" > "$work/sources.list"
 : > "$work/status"
-${APT} update
-${APT} install -y --download-only "$@"
+cat > "$work/apt.conf" << END${APT_CONFIG}END
+apt-get -q -c "$work/apt.conf" update
+apt-get -q -c "$work/apt.conf" install -y --download-only "$@"
 cd "$work/root"
 mkdir dev mnt proc run tmp
 for folder in bin sbin lib lib64; do
