@@ -1,7 +1,9 @@
+import { writeFileSync } from 'node:fs';
 import { CommandError } from '../../src/host/command.ts';
+import { ipBatch } from '../../src/host/ip.ts';
 import { connectNamespaces, type NetworkNamespace, openNamespace } from '../../src/host/namespace.ts';
 import type { Address } from '../../src/wire/address.ts';
-import { type UdpEnd, udpIn } from '../support/namespaces.ts';
+import { type UdpEnd, udpIn, within } from '../support/namespaces.ts';
 
 /** The addresses of the two hosts, as each other sees them without a NAT, and of what is behind them. */
 export const ADDRESSES = {
@@ -41,12 +43,12 @@ export async function openWorld(nat: NatSide | undefined): Promise<World> {
   const open = async () => {
     const namespace = await openNamespace();
     opened.push(namespace);
-    await relaxed(namespace);
+    for (const name of ['all', 'default']) set(namespace, `conf/${name}/rp_filter`, 0);
     return namespace;
   };
   try {
     const [daemon, ours] = [await open(), await open()];
-    const { daemonInner } = ADDRESSES;
+    const inner = [`${ADDRESSES.daemonInner[4]}/32`, `${ADDRESSES.daemonInner[6]}/128`].map(onDevice('lo'));
     if (nat !== undefined) {
       const router = await open();
       const [inside, outside] = nat === 'ours' ? [ours, daemon] : [daemon, ours];
@@ -54,23 +56,26 @@ export async function openWorld(nat: NatSide | undefined): Promise<World> {
         nat === 'ours' ? [ADDRESSES.ours, ADDRESSES.daemon] : [ADDRESSES.daemon, ADDRESSES.ours];
       await connectNamespaces(outside, router, { aName: 'wan', bName: 'wan' });
       await connectNamespaces(inside, router, { aName: 'wan', bName: 'lan' });
-      await addressed(outside, 'wan', `${open4[4]}/24`);
-      await addressed(router, 'wan', `${hidden[4]}/24`);
-      await addressed(router, 'lan', '10.5.0.1/24');
-      await addressed(inside, 'wan', `${ADDRESSES.behindNat}/24`);
-      await inside.exec(['ip', 'route', 'add', 'default', 'via', '10.5.0.1']);
-      if (nat === 'ours') await outside.exec(['ip', 'route', 'add', 'default', 'via', hidden[4]]);
-      await router.exec(['sysctl', '-qw', 'net.ipv4.ip_forward=1']);
+      await configure(outside, [`${open4[4]}/24`].map(onDevice('wan')));
+      await configure(router, [onDevice('wan')(`${hidden[4]}/24`), onDevice('lan')('10.5.0.1/24')]);
+      await configure(inside, [
+        onDevice('wan')(`${ADDRESSES.behindNat}/24`),
+        'route add default via 10.5.0.1',
+      ]);
+      await configure(daemon, [...inner, ...(nat === 'ours' ? [`route add default via ${hidden[4]}`] : [])]);
+      set(router, 'ip_forward', 1);
       await translate(router);
     } else {
       await connectNamespaces(daemon, ours, { aName: 'wan', bName: 'wan' });
-      await addressed(daemon, 'wan', `${ADDRESSES.daemon[4]}/24`, `${ADDRESSES.daemon[6]}/64`);
-      await addressed(ours, 'wan', `${ADDRESSES.ours[4]}/24`, `${ADDRESSES.ours[6]}/64`);
-      // Where the answers to inner addresses of ours go is the policy's to say; a route has to be there.
-      await daemon.exec(['ip', 'route', 'add', 'default', 'via', ADDRESSES.ours[4]]);
-      await daemon.exec(['ip', '-6', 'route', 'add', 'default', 'via', ADDRESSES.ours[6]]);
+      await configure(ours, [`${ADDRESSES.ours[4]}/24`, `${ADDRESSES.ours[6]}/64`].map(onDevice('wan')));
+      await configure(daemon, [
+        ...[`${ADDRESSES.daemon[4]}/24`, `${ADDRESSES.daemon[6]}/64`].map(onDevice('wan')),
+        ...inner,
+        // Where the answers to inner addresses of ours go is the policy's to say; a route has to be there.
+        `route add default via ${ADDRESSES.ours[4]}`,
+        `route add ::/0 via ${ADDRESSES.ours[6]}`,
+      ]);
     }
-    await addressed(daemon, 'lo', `${daemonInner[4]}/32`, `${daemonInner[6]}/128`);
     return {
       daemon,
       ours,
@@ -85,16 +90,17 @@ export async function openWorld(nat: NatSide | undefined): Promise<World> {
   }
 }
 
-async function relaxed(namespace: NetworkNamespace): Promise<void> {
-  const settings = ['all', 'default'].map((name) => `net.ipv4.conf.${name}.rp_filter=0`);
-  await namespace.exec(['sysctl', '-qw', ...settings]);
+/** Commands of `ip`, all in one process. */
+function configure({ pid }: NetworkNamespace, lines: readonly string[]): Promise<void> {
+  return ipBatch(lines, { netns: pid });
 }
 
-async function addressed(namespace: NetworkNamespace, device: string, ...addresses: string[]): Promise<void> {
-  for (const address of addresses) {
-    const flags = address.includes(':') ? ['nodad'] : [];
-    await namespace.exec(['ip', 'address', 'add', address, 'dev', device, ...flags]);
-  }
+const onDevice = (device: string) => (address: string) =>
+  `address add ${address} dev ${device}${address.includes(':') ? ' nodad' : ''}`;
+
+/** A setting of net.ipv4. */
+function set(namespace: NetworkNamespace, name: string, value: number): void {
+  within(namespace, () => writeFileSync(`/proc/sys/net/ipv4/${name}`, String(value)));
 }
 
 /** Translates the addresses of what leaves, and sends what comes for IKE inside; with nftables, or what there was before. */

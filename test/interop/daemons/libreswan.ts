@@ -10,6 +10,7 @@ import { type Connection, type Daemon, DaemonError, type DaemonName, type Instal
 import { CONNECTION, ipsecConf, ipsecSecrets } from './libreswan-config.ts';
 import { KeyDatabases } from './libreswan-keys.ts';
 import { libreswanStates, spisOf } from './libreswan-sas.ts';
+import { recordWhack, replayWhack } from './recorded-whack.ts';
 import { type RootContents, rootFolder } from './root.ts';
 
 const SUITES = {
@@ -59,8 +60,32 @@ export async function installLibreswan(name: keyof typeof SUITES): Promise<Insta
   const output = await succeedInRoot(root, [`${LIBEXEC}/pluto`, '--version']);
   const version = /Libreswan [\d.]+/.exec(output)?.[0];
   if (version === undefined) throw new DaemonError(`pluto does not say which version it is: ${output}`);
-  const keys = new KeyDatabases(root, (command) => succeedInRoot(root, command));
-  return { name, version, start: (namespace, connection) => start(name, root, keys, namespace, connection) };
+  if (!isInGuest())
+    return { name, version, start: () => Promise.reject(new DaemonError('libreswan runs in a guest')) };
+  const folder = await mkdtemp(`${root}/run/whack-`);
+  const askStates = [
+    `${LIBEXEC}/whack`,
+    '--rundir',
+    folder.slice(root.length),
+    '--status',
+    '--trafficstatus',
+  ];
+  const program = {
+    name,
+    root,
+    keys: new KeyDatabases(root, (command) => succeedInRoot(root, command)),
+    askStates: await recordWhack(`${folder}/pluto.ctl`, () => inRoot(root, askStates)),
+  };
+  return { name, version, start: (namespace, connection) => start(program, namespace, connection) };
+}
+
+/** What all daemons of a version have in common. */
+interface Program {
+  readonly name: keyof typeof SUITES;
+  readonly root: string;
+  readonly keys: KeyDatabases;
+  /** As `whack` asks for the states. */
+  readonly askStates: Uint8Array;
 }
 
 /** What a program in a root folder said. @throws DaemonError if it fails */
@@ -91,9 +116,7 @@ async function inRoot(
 }
 
 async function start(
-  name: keyof typeof SUITES,
-  root: string,
-  keys: KeyDatabases,
+  { name, root, keys, askStates }: Program,
   namespace: NetworkNamespace,
   connection: Connection,
 ): Promise<Daemon> {
@@ -134,7 +157,7 @@ async function start(
     if (status !== 0) throw failure(`whack ${args.join(' ')} (${status}): ${output}`);
     return output;
   };
-  const states = async () => libreswanStates(await whack('--status', '--trafficstatus'));
+  const states = async () => libreswanStates(await replayWhack(`${folder}/pluto.ctl`, askStates));
   const spis = async (number: number) => {
     const known = spisOf(number, log);
     if (known !== undefined) return known;
