@@ -1,5 +1,5 @@
 import { AUTHENTICATIONS, type AuthenticationName } from './authentications.ts';
-import { lacks } from './daemons/capabilities.ts';
+import { type Lack, lackOf } from './daemons/capabilities.ts';
 import { DAEMONS, type DaemonName, type Suites } from './daemons/daemon.ts';
 import { FEATURES, type FeatureName } from './features.ts';
 
@@ -13,8 +13,8 @@ export interface Cell {
   readonly authentication: AuthenticationName;
   readonly suites: Suites;
   readonly feature: FeatureName;
-  /** The daemon cannot do it, and says so in these words. */
-  readonly lack?: RegExp;
+  /** The daemon cannot do it. */
+  readonly lack?: Lack;
 }
 
 const ROLES = ['initiator', 'responder'] as const;
@@ -22,7 +22,8 @@ const ROLES = ['initiator', 'responder'] as const;
 /** What every telescope hop uses first. */
 const USUAL: Suites = { ike: 'aes128gcm16-prfsha256-x25519', esp: 'aes128gcm16' };
 
-const SUITES: readonly Suites[] = [
+/** Besides the usual one. */
+export const SUITES: readonly Suites[] = [
   { ike: 'aes256gcm16-prfsha384-ecp384', esp: 'aes256gcm16' },
   { ike: 'aes128gcm8-prfsha256-x25519', esp: 'aes128gcm8' },
   { ike: 'aes128gcm12-prfsha512-x25519', esp: 'aes128gcm12' },
@@ -38,8 +39,10 @@ const SUITES: readonly Suites[] = [
   { ike: 'aes256gcm16-prfsha512-ecp521-ke1_mlkem1024', esp: 'aes256gcm16' },
 ];
 
+export const suitesName = ({ ike, esp }: Suites) => `${ike} / ${esp}`;
+
 /** How the ends prove themselves where that is not what a cell is about. */
-function usualAuthentication(daemon: DaemonName): AuthenticationName {
+export function usualAuthentication(daemon: DaemonName): AuthenticationName {
   return daemon.startsWith('libreswan') ? 'NULL, ECDSA P-256' : 'public PSK, Ed25519';
 }
 
@@ -47,7 +50,7 @@ function usualAuthentication(daemon: DaemonName): AuthenticationName {
 export function enumerateCells(): Cell[] {
   const cells: Cell[] = [];
   const add = (cell: Omit<Cell, 'id' | 'lack'>, what: string) => {
-    const lack = lacks(cell);
+    const lack = lackOf(cell);
     cells.push({ ...cell, id: `${cell.daemon} ${cell.role}: ${what}`, ...(lack !== undefined && { lack }) });
   };
   for (const daemon of DAEMONS) {
@@ -62,8 +65,7 @@ export function enumerateCells(): Cell[] {
       }
       for (const authentication of Object.keys(AUTHENTICATIONS) as AuthenticationName[])
         add({ ...usual, feature: 'plain', authentication }, authentication);
-      for (const suites of SUITES)
-        add({ ...usual, feature: 'plain', suites }, `${suites.ike} / ${suites.esp}`);
+      for (const suites of SUITES) add({ ...usual, feature: 'plain', suites }, suitesName(suites));
     }
   }
   return cells;

@@ -1,3 +1,4 @@
+import { readFileSync, writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { nodeProvider } from '../../src/crypto/node.ts';
 import { type Cell, enumerateCells } from './cells.ts';
@@ -5,10 +6,17 @@ import { DAEMONS, type DaemonName, type Installation } from './daemons/daemon.ts
 import { installLibreswan } from './daemons/libreswan.ts';
 import { installStrongswan } from './daemons/strongswan.ts';
 import { runInGuest } from './guest/guest.ts';
+import { matrix } from './report.ts';
 import { type CellReport, runCell } from './run-cell.ts';
 
-// npm run test:interop -- [--json] [--daemon NAME]... [--only TEXT] [--jobs N] [--list]
-// In the guest kernel it runs itself with --here.
+const USAGE = `npm run test:interop -- [options]
+
+  --json          one JSON object per cell, and a summary as the last line
+  --daemon NAME   only this one, and others named so: ${DAEMONS.join(', ')}
+  --only TEXT     only cells with this in their name
+  --jobs N        so many cells at a time on the host (default 4)
+  --list          only say which cells there are
+  --docs FILE     write the matrix into a file, between its marks`;
 
 const { values } = parseArgs({
   options: {
@@ -17,13 +25,19 @@ const { values } = parseArgs({
     only: { type: 'string', default: '' },
     jobs: { type: 'string', default: '4' },
     list: { type: 'boolean', default: false },
+    docs: { type: 'string' },
+    help: { type: 'boolean', default: false },
+    /** Not in a guest kernel: that is where we are. */
     here: { type: 'boolean', default: false },
   },
 });
+if (values.help) {
+  console.log(USAGE);
+  process.exit(0);
+}
 const unknown = values.daemon.find((name) => !DAEMONS.some((each) => each === name));
 if (unknown !== undefined || !(Number(values.jobs) >= 1)) {
-  const daemons = DAEMONS.join(', ');
-  console.error(`test:interop: --daemon is one of ${daemons}; --jobs is a number from 1`);
+  console.error(USAGE);
   process.exit(2);
 }
 const wanted = enumerateCells().filter(
@@ -36,15 +50,20 @@ if (values.list) {
 }
 const crypto = nodeProvider();
 const installations = new Map<DaemonName, Installation>();
-for (const name of DAEMONS.filter((each) => wanted.some(({ daemon }) => daemon === each)))
-  installations.set(name, await install(name));
+await Promise.all(
+  DAEMONS.filter((name) => wanted.some(({ daemon }) => daemon === name)).map(async (name) =>
+    installations.set(name, await install(name)),
+  ),
+);
 const reports: CellReport[] = [];
 const isForGuest = ({ daemon }: Cell) => !values.here && daemon.startsWith('libreswan');
 const queue = wanted.filter((cell) => !isForGuest(cell));
 const forGuest = wanted.filter(isForGuest);
-await Promise.all([...Array.from({ length: Number(values.jobs) }, work), runThoseForGuest()]);
+const guests = DAEMONS.map((name) => forGuest.filter(({ daemon }) => daemon === name));
+await Promise.all([...Array.from({ length: Number(values.jobs) }, work), ...guests.map(runInOneGuest)]);
 const failed = reports.filter(({ ok }) => !ok).map(({ id }) => id);
 const passed = reports.filter(({ ok, lack }) => ok && lack === undefined).length;
+if (values.docs !== undefined) writeMatrix(values.docs);
 console.log(JSON.stringify({ cells: passed + failed.length, passed, failed }));
 process.exitCode = failed.length === 0 && passed > 0 ? 0 : 1;
 
@@ -65,13 +84,11 @@ async function work(): Promise<void> {
     take(await runCell(cell, installations.get(cell.daemon)!, crypto));
 }
 
-/** libreswan wants a kernel with ESP; those that the guest did not get to have failed. */
-async function runThoseForGuest(): Promise<void> {
-  if (forGuest.length === 0) return;
-  const daemons = new Set(forGuest.map(({ daemon }) => daemon));
-  const options = ['--json', '--here', '--jobs', '3', '--only', values.only];
+/** libreswan wants a kernel with ESP. The cells of one daemon; those that the guest did not get to have failed. */
+async function runInOneGuest(cells: readonly Cell[]): Promise<void> {
+  if (cells.length === 0) return;
+  const options = ['--json', '--here', '--jobs', '3', '--only', values.only, '--daemon', cells[0].daemon];
   const command = [process.execPath, process.argv[1], ...options];
-  for (const daemon of daemons) command.push('--daemon', daemon);
   const done = new Set<string>();
   let text = '';
   await runInGuest(command, {
@@ -88,10 +105,19 @@ async function runThoseForGuest(): Promise<void> {
       }
     },
   });
-  for (const { id, daemon, role, authentication, feature } of forGuest.filter((cell) => !done.has(cell.id))) {
+  for (const { id, daemon, role, authentication, feature } of cells.filter((cell) => !done.has(cell.id))) {
     const cell = { id, daemon, role, authentication, feature, source: '', version: '' };
     take({ ...cell, ok: false, seconds: 0, error: 'the guest ended before it', files: [] });
   }
+}
+
+/** Between the marks in a file of ours. */
+function writeMatrix(file: string): void {
+  const [before, rest] = readFileSync(file, 'utf8').split('<!-- matrix -->\n');
+  const [, after] = (rest ?? '').split('<!-- end of the matrix -->\n');
+  if (after === undefined) throw new Error(`${file} does not say where the matrix is to be`);
+  const text = matrix(reports, new Date().toISOString());
+  writeFileSync(file, `${before}<!-- matrix -->\n${text}<!-- end of the matrix -->\n${after}`);
 }
 
 function take(report: CellReport): void {

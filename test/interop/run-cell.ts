@@ -3,6 +3,7 @@ import { AUTHENTICATIONS } from './authentications.ts';
 import type { Cell } from './cells.ts';
 import type { Connection, DaemonSas, Installation } from './daemons/daemon.ts';
 import { establish, FEATURES, type Feature } from './features.ts';
+import { fingerprint } from './first-message.ts';
 import { Running } from './running.ts';
 import { type FileReport, pause } from './transfer.ts';
 import { ADDRESSES, NETWORKS } from './world.ts';
@@ -19,13 +20,16 @@ export interface CellReport {
   readonly source: string;
   /** A daemon that cannot do it has said so. */
   readonly ok: boolean;
-  /** What a daemon that cannot do it has said. */
+  /** What a daemon that cannot do it has said, and why. */
   readonly lack?: string;
+  readonly because?: string;
   readonly seconds: number;
   /** What was wrong, with the end of the daemon's log. */
   readonly error?: string;
   /** As the daemon reports them: SPIs, transforms, octets. */
   readonly sas?: DaemonSas;
+  /** What it begins with, of a daemon that initiates as usual. */
+  readonly firstMessage?: string;
   readonly files: readonly { readonly up: FileReport; readonly down: FileReport }[];
 }
 
@@ -60,14 +64,25 @@ export async function runCell(
     running.expectNoCopiedTrafficClass();
     const { sas, files } = running;
     if (cell.lack !== undefined) throw new Error(`the daemon can do what it is listed not to be able to`);
-    return { ...report, ok: true, seconds: seconds(), ...(sas !== undefined && { sas }), files };
+    const [first] = running.traffic.of('theirs', 'ike');
+    const isUsual = role === 'responder' && cell.feature === 'plain' && first !== undefined;
+    const firstMessage = isUsual && { firstMessage: fingerprint(first.content) };
+    return {
+      ...report,
+      ok: true,
+      seconds: seconds(),
+      ...firstMessage,
+      ...(sas !== undefined && { sas }),
+      files,
+    };
   } catch (error) {
     await pause(100);
     const log = await running?.daemon.log().catch((reason) => String(reason));
     const tail = log?.split('\n').slice(-25).join('\n');
     const message = error instanceof Error ? (error.stack ?? error.message) : String(error);
-    const lack = cell.lack?.exec(`${message}\n${log}`)?.[0];
-    if (lack !== undefined) return { ...report, ok: true, lack, seconds: seconds(), files: [] };
+    const lack = cell.lack?.reply.exec(`${message}\n${log}`)?.[0];
+    if (lack !== undefined)
+      return { ...report, ok: true, lack, because: cell.lack!.because, seconds: seconds(), files: [] };
     return { ...report, ok: false, seconds: seconds(), error: `${message}\n${tail ?? ''}`, files: [] };
   } finally {
     await running?.close().catch(() => {});

@@ -117,6 +117,7 @@ export class Running {
     const families = [4, 6] as const;
     for (const family of families.filter((each) => local.some((selector) => selector.family === each)))
       this.files.push(await exchangeFiles(this.ends(family)));
+    this.sas = await this.daemon.sas();
   }
 
   /** @throws Error if it does not become true soon */
