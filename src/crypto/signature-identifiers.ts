@@ -50,8 +50,8 @@ export function schemeOf(identifier: Uint8Array): SignatureScheme | undefined {
 }
 
 /**
- * id-RSASSA-PSS with one hash throughout and a salt of its length: as RFC 7427 A.4.3 writes it, and as DER does, without
- * the trailer field's default value; with the hash's parameters NULL, or absent (RFC 4055 2.1).
+ * id-RSASSA-PSS with one hash throughout and a salt of its length: as DER has it, without the trailer field's default value, and as
+ * RFC 7427 A.4.3 writes it (libreswan takes the former only); with the hash's parameters NULL, or absent (RFC 4055 2.1).
  */
 function pssIdentifiers(hashOid: Uint8Array, saltLength: number): Uint8Array[] {
   const { SEQUENCE, INTEGER, NULL } = DerTag;
@@ -61,7 +61,7 @@ function pssIdentifiers(hashOid: Uint8Array, saltLength: number): Uint8Array[] {
     const salt = encodeDer(INTEGER, Uint8Array.of(saltLength));
     const fields = concat(encodeDer(0xa0, hash), encodeDer(0xa1, mgf1), encodeDer(0xa2, salt));
     const trailer = encodeDer(0xa3, encodeDer(INTEGER, Uint8Array.of(1)));
-    return [concat(fields, trailer), fields].map((all) =>
+    return [fields, concat(fields, trailer)].map((all) =>
       encodeDer(SEQUENCE, fromHex('06092a864886f70d01010a'), encodeDer(SEQUENCE, all)),
     );
   });

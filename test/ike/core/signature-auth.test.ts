@@ -63,7 +63,7 @@ describe('SIGNATURE_HASH_ALGORITHMS', () => {
 });
 
 describe('Digital Signature (RFC 7427)', () => {
-  const PSS = '06092a864886f70d01010a3039a00f300d0609608648016503040201';
+  const PSS = '06092a864886f70d01010a3034a00f300d0609608648016503040201';
   const FORMS: readonly (readonly [string, Local, number[], string])[] = [
     ['Ed25519 with the identity hash (RFC 8420 A.1)', local('ed25519'), [2, 3, 4, 5], '07300506032b6570'],
     ['ECDSA P-256, SHA-256', local('ecdsa-p256'), [2, 3, 4, 5], '0c300a06082a8648ce3d040302'],
@@ -77,16 +77,16 @@ describe('Digital Signature (RFC 7427)', () => {
     ],
     ['ECDSA P-521, SHA-256 if only that is listed', local('ecdsa-p521'), [2], '0c300a06082a8648ce3d040302'],
     [
-      'RSASSA-PSS, SHA-256 (RFC 7427 A.4.3)',
+      'RSASSA-PSS, SHA-256, in DER',
       local('rsa'),
       [2, 3, 4],
-      `483046${PSS}0500a11c301a06092a864886f70d010108300d06096086480165030402010500a203020120a303020101`,
+      `433041${PSS}0500a11c301a06092a864886f70d010108300d06096086480165030402010500a203020120`,
     ],
     [
       'RSASSA-PSS, SHA-512',
       local('rsa'),
       [4],
-      `483046${PSS.slice(0, -2)}030500a11c301a06092a864886f70d010108300d06096086480165030402030500a203020140a303020101`,
+      `433041${PSS.slice(0, -2)}030500a11c301a06092a864886f70d010108300d06096086480165030402030500a203020140`,
     ],
     [
       'PKCS #1, SHA-256 (RFC 7427 A.1.2)',
@@ -159,9 +159,10 @@ describe('Digital Signature (RFC 7427)', () => {
     const id = '06092a864886f70d01010a';
     const mgf1 = '06092a864886f70d010108';
     const sha256 = '0609608648016503040201';
-    expect(accepted(`3041${id}3034a00f300d${sha256}0500a11c301a${mgf1}300d${sha256}0500a203020120`)).toBe(
-      true,
-    );
+    // RFC 7427 A.4.3, and without the default value of the trailer.
+    const explicit = `a00f300d${sha256}0500a11c301a${mgf1}300d${sha256}0500a203020120`;
+    expect(accepted(`3046${id}3039${explicit}a303020101`)).toBe(true);
+    expect(accepted(`3041${id}3034${explicit}`)).toBe(true);
     expect(accepted(`3042${id}3035a00d300b${sha256}a11a3018${mgf1}300b${sha256}a203020120a303020101`)).toBe(
       true,
     );

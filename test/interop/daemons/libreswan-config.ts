@@ -1,5 +1,6 @@
-import { createPublicKey } from 'node:crypto';
+import { createHash, createPublicKey } from 'node:crypto';
 import { parsePrefix } from '../../../src/wire/address.ts';
+import { concat } from '../../../src/wire/bytes.ts';
 import type { Connection, KeyFiles, Proof } from './daemon.ts';
 import { algorithms } from './libreswan-suites.ts';
 
@@ -73,13 +74,17 @@ function end(side: 'left' | 'right', proof: Proof): Record<string, string | unde
       return {
         [`${side}id`]: identity(proof.identity),
         [`${side}auth`]: method(proof.key),
-        [side + keyOption(proof.key)]: `0s${publicKey(proof.key).toString('base64')}`,
+        ...(own
+          ? { leftckaid: ckaid(proof.key) }
+          : {
+              [`right${keyOption(proof.key)}`]: `0s${Buffer.from(publicKey(proof.key)).toString('base64')}`,
+            }),
       };
     case 'certificate':
       return {
         [`${side}id`]: identity(proof.identity),
         [`${side}auth`]: method(proof.key),
-        ...(own ? { leftcert: 'own', leftsendcert: 'always' } : { rightca: '%same' }),
+        ...(own ? { leftcert: 'own', leftsendcert: 'always', sendca: 'all' } : { rightca: '%same' }),
       };
   }
 }
@@ -95,11 +100,21 @@ function keyOption({ type }: KeyFiles): string {
 }
 
 /** As in IPSECKEY records: RFC 3110 2 for RSA, and the point's coordinates for ECDSA. */
-function publicKey(key: KeyFiles): Buffer {
-  const { n, e, x, y } = createPublicKey(key.publicKey).export({ format: 'jwk' });
-  const octets = (text: string | undefined) => Buffer.from(text ?? '', 'base64url');
-  if (key.type !== 'rsa') return Buffer.concat([octets(x), octets(y)]);
-  return Buffer.concat([Uint8Array.of(octets(e).length), octets(e), octets(n)]);
+function publicKey(key: KeyFiles): Uint8Array {
+  const { n, e, x, y } = publicKeyOctets(key);
+  return key.type === 'rsa' ? concat(Uint8Array.of(e.length), e, n) : concat(x, y);
+}
+
+/** What NSS calls a private key: the SHA-1 of the public key's modulus or point. */
+function ckaid(key: KeyFiles): string {
+  const point = key.type === 'rsa' ? publicKeyOctets(key).n : [4, ...publicKey(key)];
+  return createHash('sha1').update(Uint8Array.from(point)).digest('hex');
+}
+
+function publicKeyOctets({ publicKey }: KeyFiles) {
+  const { n, e, x, y } = createPublicKey(publicKey).export({ format: 'jwk' });
+  const octets = (text = '') => Buffer.from(text, 'base64url');
+  return { n: octets(n), e: octets(e), x: octets(x), y: octets(y) };
 }
 
 function identity(text: string): string {

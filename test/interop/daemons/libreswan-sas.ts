@@ -1,6 +1,6 @@
 import type { DaemonSas } from './daemon.ts';
 
-/** What `whack --status --trafficstatus` says of states. Those that others have replaced are left out. */
+/** What `whack --status --trafficstatus` says of states: the newest IKE SA, and the Child SAs, the newest first. */
 export interface States {
   /** The number and the transforms of the IKE SA. */
   readonly ike: { readonly number: number; readonly suite: string } | undefined;
@@ -8,19 +8,24 @@ export interface States {
 }
 
 export function libreswanStates(status: string): States {
-  const ike = /#(\d+): .*ESTABLISHED_IKE_SA .*; newest;/.exec(status);
+  const ike = numbers(status, 'IKE').at(0);
   const [, ikeSuite = ''] = /IKEv2 algorithm newest: (.*)/.exec(status) ?? [];
   const [, suite = ''] = /ESP algorithm newest: ([^;\n]*)/.exec(status) ?? [];
   return {
-    ike: ike === null ? undefined : { number: Number(ike[1]), suite: ikeSuite },
-    children: Array.from(status.matchAll(/#(\d+): .*ESTABLISHED_CHILD_SA .*; newest;/g), ([, number]) => {
+    ike: ike === undefined ? undefined : { number: ike, suite: ikeSuite },
+    children: numbers(status, 'CHILD').map((number) => {
       const spis = new RegExp(`#${number}: .* esp\\.([0-9a-f]+)@\\S+ esp\\.([0-9a-f]+)@`).exec(status);
       const octets = new RegExp(`#${number}: .* inBytes=(\\d+), outBytes=(\\d+)`).exec(status);
       const [, spiOut = '', spiIn = ''] = (spis ?? []).map((spi) => spi.padStart(8, '0'));
       const [, bytesIn = 0, bytesOut = 0] = (octets ?? []).map(Number);
-      return { number: Number(number), spiIn, spiOut, suite, bytesIn, bytesOut };
+      return { number, spiIn, spiOut, suite, bytesIn, bytesOut };
     }),
   };
+}
+
+function numbers(status: string, kind: 'IKE' | 'CHILD'): number[] {
+  const states = new RegExp(`#(\\d+): .*ESTABLISHED_${kind}_SA `, 'g');
+  return Array.from(status.matchAll(states), ([, number]) => Number(number)).sort((a, b) => b - a);
 }
 
 /** The SPIs in the header of the last message of an IKE SA that is in the log, 16 hex digits each. */

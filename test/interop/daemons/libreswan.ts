@@ -47,8 +47,9 @@ const INITIATE_LIVENESS = {
 /** Lines of the log that only debugging brings, of which we want the SPIs in the headers of messages. */
 const DEBUG = /^.*: \|.*\n/gm;
 
-/** The program that adds the connection has ended. */
-const ADDED = /reaped addconn|did not load properly|ERROR: /;
+/** What it says of a configuration that it does not take, or takes in part. */
+const REFUSED =
+  /(?:bad subnet .*|ERROR: \S+ipsec.conf: \d+: .*|.*failed to add connection: .*|.*invalid, keyword ignored: .*|.*did not load properly)/;
 
 /** Milliseconds that a request to the daemon may take. */
 const PATIENCE = 18_000;
@@ -149,7 +150,9 @@ async function start(
     for (const deadline = Date.now() + PATIENCE; ; await delay(10)) {
       const value = ready();
       if (value !== undefined && value !== false) return value;
-      if (process.exitCode !== null || Date.now() > deadline) throw failure(`no ${what} of libreswan`);
+      if (process.exitCode !== null || process.signalCode !== null)
+        throw failure(`libreswan has ended (${process.signalCode ?? process.exitCode})`);
+      if (Date.now() > deadline) throw failure(`no ${what} of libreswan`);
     }
   };
   const whack = async (...args: string[]) => {
@@ -171,8 +174,9 @@ async function start(
   };
   try {
     await until('sockets', () => log.includes('loading secrets from'));
-    await until('connection', () => log.includes(`"${CONNECTION}": added`) || ADDED.test(log));
-    if (!log.includes(`"${CONNECTION}": added`)) throw failure('libreswan does not take its configuration');
+    await until('connection', () => log.includes(`"${CONNECTION}": added`) || REFUSED.test(log));
+    const refusal = REFUSED.exec(log);
+    if (refusal !== null) throw failure(`libreswan does not take its configuration: ${refusal[0]}`);
   } catch (error) {
     await close();
     throw error;
