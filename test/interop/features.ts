@@ -67,6 +67,20 @@ function expect(actual: unknown, expected: unknown, what: string): void {
   if (is !== should) throw new Error(`${what} is ${is} and not ${should}`);
 }
 
+/** Both ends ask for a rekey before either has heard of the other's. */
+function collide(what: 'ike' | 'child', ours: (cell: Running) => void) {
+  return async (cell: Running) => {
+    const { ours: end, traffic, daemon } = cell;
+    const before = traffic.requests('theirs').length;
+    end.link.hold();
+    ours(cell);
+    const theirs = daemon.rekey(what);
+    await cell.until('the daemon’s request', () => traffic.requests('theirs').length > before);
+    end.link.release();
+    await theirs;
+  };
+}
+
 /** Our rekeys, the daemon's, or both at once. */
 const rekeys = {
   ours: {
@@ -78,18 +92,8 @@ const rekeys = {
     child: ({ daemon }: Running) => daemon.rekey('child'),
   },
   colliding: {
-    ike: async ({ connection, daemon }: Running) => {
-      const theirs = daemon.rekey('ike');
-      await pause(20);
-      connection.rekey();
-      await theirs;
-    },
-    child: async ({ connection, daemon }: Running) => {
-      const theirs = daemon.rekey('child');
-      await pause(20);
-      connection.rekeyChildren();
-      await theirs;
-    },
+    ike: collide('ike', ({ connection }) => connection.rekey()),
+    child: collide('child', ({ connection }) => connection.rekeyChildren()),
   },
 } as const;
 

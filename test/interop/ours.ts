@@ -22,6 +22,7 @@ import { utf8 } from '../../src/wire/bytes.ts';
 import { prefixSelector } from '../../src/wire/traffic-selector.ts';
 import { native, within } from '../support/namespaces.ts';
 import type { Connection, Proof } from './daemons/daemon.ts';
+import { HeldLink } from './held-link.ts';
 import { proposal } from './suites.ts';
 import { ADDRESSES, type World } from './world.ts';
 
@@ -46,14 +47,16 @@ export interface OurView extends OurChanges {
 /** Our end of a connection. */
 export class OurEnd {
   readonly endpoint: Endpoint;
+  readonly link: HeldLink;
   readonly #config: InitiatorConfig | undefined;
   readonly #to: Origin;
   readonly #accepted: IkeConnection[] = [];
   /** Of IKE SAs that the daemon has set up: how they ended. */
   readonly ended: (IkeError | undefined)[] = [];
 
-  private constructor(endpoint: Endpoint, config: InitiatorConfig | undefined, to: Origin) {
+  private constructor(endpoint: Endpoint, link: HeldLink, config: InitiatorConfig | undefined, to: Origin) {
     this.endpoint = endpoint;
+    this.link = link;
     this.#config = config;
     this.#to = to;
   }
@@ -65,7 +68,7 @@ export class OurEnd {
     changes: OurChanges,
   ): Promise<OurEnd> {
     const address = world.ourAddress[familyOf(connection.here)];
-    const link = hostLink(world, address, changes.encapsulatedOnly ?? false);
+    const link = new HeldLink(hostLink(world, address, changes.encapsulatedOnly ?? false));
     const endpoint = await Endpoint.open({
       link,
       backend: userSpaceBackend(crypto),
@@ -73,13 +76,13 @@ export class OurEnd {
       clock: systemClock,
       isKnownPeer: () => true,
     });
-    const to = link.origin(connection.here, link.encapsulatedOnly);
+    const to = link.origin(connection.here, changes.encapsulatedOnly ?? false);
     if (connection.role === 'responder') {
       const traversal = link.origin(connection.here, true);
       const config = { ...initiator(crypto, connection), traversal, ...changes.initiator };
-      return new OurEnd(endpoint, config, to);
+      return new OurEnd(endpoint, link, config, to);
     }
-    const end = new OurEnd(endpoint, undefined, to);
+    const end = new OurEnd(endpoint, link, undefined, to);
     const profile = { ...responderProfile(crypto, connection), ...changes.profile };
     endpoint.listen({
       config: { ...responder(crypto, connection, profile), ...changes.responder },

@@ -1,3 +1,4 @@
+import { ExchangeType } from '../../src/ike/constants.ts';
 import { peekHeader } from '../../src/ike/message.ts';
 import { PayloadType } from '../../src/ike/payload/index.ts';
 import type { CaptureSocket } from '../../src/native/native.ts';
@@ -45,6 +46,15 @@ export class Traffic {
   /** How many of its messages, in which there is something in the clear, have this payload type first. */
   messagesWith(end: 'ours' | 'theirs', payload: number): number {
     return this.of(end, 'ike').filter(({ content }) => peekHeader(content)?.nextPayload === payload).length;
+  }
+
+  /** Its CREATE_CHILD_SA requests. */
+  requests(end: 'ours' | 'theirs'): Uint8Array[] {
+    const messages = this.of(end, 'ike').map(({ content }) => content);
+    return messages.filter((message) => {
+      const header = peekHeader(message);
+      return header?.exchangeType === ExchangeType.CREATE_CHILD_SA && !header.flags.response;
+    });
   }
 
   /** IKE fragments (RFC 7383). */
