@@ -17,11 +17,8 @@ const publicKeyOfAll: Proof = { kind: 'psk', identity: CLIENT, secret: SECRET };
 
 const PKI = (name: string) => readFileSync(`fixtures/pki/${name}.pem`, 'utf8');
 
-const raw = (identity: string, type: KeyFiles['type']): Proof => ({
-  kind: 'raw',
-  identity,
-  key: newKey(type),
-});
+/** Where raw keys come from. */
+export type KeySource = (type: KeyFiles['type']) => KeyFiles;
 
 /** A leaf of fixtures/pki, with the intermediate and the root. @param identity - one of its alternative names */
 function certified(identity: string, name: string, type: KeyFiles['type']): Proof {
@@ -34,8 +31,14 @@ function certified(identity: string, name: string, type: KeyFiles['type']): Proo
   return { kind: 'certificate', identity, key };
 }
 
-function newKey(type: KeyFiles['type']): KeyFiles {
-  const { privateKey, publicKey } = pair(type);
+/** A new one each time. */
+export const newKey: KeySource = (type) => keyFiles(type, pair(type));
+
+/** As daemons read them. */
+export function keyFiles(
+  type: KeyFiles['type'],
+  { privateKey, publicKey }: ReturnType<typeof pair>,
+): KeyFiles {
   return {
     type,
     privateKey: String(privateKey.export({ format: 'pem', type: 'pkcs8' })),
@@ -50,19 +53,32 @@ function pair(type: KeyFiles['type']) {
   return generateKeyPairSync('ec', { namedCurve: curves[type] });
 }
 
+function raw(identity: string, key: KeyFiles): Proof {
+  return { kind: 'raw', identity, key };
+}
+
 const OTHER = 'relay@relay.example';
 
-/** Made anew for each cell, but for the certificates. */
+/** Keys are made for each cell, but for those of certificates. */
 export const AUTHENTICATIONS = {
-  'public PSK, Ed25519': () => ({ initiator: publicKeyOfAll, responder: raw(RELAY, 'ed25519') }),
-  'public PSK, ECDSA P-256': () => ({ initiator: publicKeyOfAll, responder: raw(RELAY, 'ecdsa-p256') }),
-  'public PSK, ECDSA P-384': () => ({ initiator: publicKeyOfAll, responder: raw(RELAY, 'ecdsa-p384') }),
-  'public PSK, RSA': () => ({ initiator: publicKeyOfAll, responder: raw(RELAY, 'rsa') }),
+  'public PSK, Ed25519': (key) => ({ initiator: publicKeyOfAll, responder: raw(RELAY, key('ed25519')) }),
+  'public PSK, ECDSA P-256': (key) => ({
+    initiator: publicKeyOfAll,
+    responder: raw(RELAY, key('ecdsa-p256')),
+  }),
+  'public PSK, ECDSA P-384': (key) => ({
+    initiator: publicKeyOfAll,
+    responder: raw(RELAY, key('ecdsa-p384')),
+  }),
+  'public PSK, RSA': (key) => ({ initiator: publicKeyOfAll, responder: raw(RELAY, key('rsa')) }),
   PSK: () => ({
     initiator: { ...publicKeyOfAll, identity: 'client.example' },
     responder: { ...publicKeyOfAll, identity: RELAY },
   }),
-  Ed25519: () => ({ initiator: raw('client.example', 'ed25519'), responder: raw(RELAY, 'ed25519') }),
+  Ed25519: (key) => ({
+    initiator: raw('client.example', key('ed25519')),
+    responder: raw(RELAY, key('ed25519')),
+  }),
   'X.509 RSA-PSS': () => ({
     initiator: certified(OTHER, 'relay-ecdsa', 'ecdsa-p256'),
     responder: certified(RELAY, 'relay-rsa', 'rsa'),
@@ -75,8 +91,8 @@ export const AUTHENTICATIONS = {
     initiator: certified(OTHER, 'relay-ed25519', 'ed25519'),
     responder: certified(RELAY, 'relay-ed25519', 'ed25519'),
   }),
-  'NULL, ECDSA P-256': () => ({ initiator: { kind: 'null' }, responder: raw(RELAY, 'ecdsa-p256') }),
-  'NULL, RSA': () => ({ initiator: { kind: 'null' }, responder: raw(RELAY, 'rsa') }),
-} as const satisfies Record<string, () => Authentication>;
+  'NULL, ECDSA P-256': (key) => ({ initiator: { kind: 'null' }, responder: raw(RELAY, key('ecdsa-p256')) }),
+  'NULL, RSA': (key) => ({ initiator: { kind: 'null' }, responder: raw(RELAY, key('rsa')) }),
+} as const satisfies Record<string, (key: KeySource) => Authentication>;
 
 export type AuthenticationName = keyof typeof AUTHENTICATIONS;

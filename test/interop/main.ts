@@ -1,6 +1,12 @@
 import { readFileSync, writeFileSync } from 'node:fs';
+import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
+import { userSpaceBackend } from '../../src/backend/userspace/backend.ts';
 import { nodeProvider } from '../../src/crypto/node.ts';
+import { systemClock } from '../../src/endpoint/system-clock.ts';
+import { recordedFlows } from '../recordings/flows.ts';
+import { RECORDINGS, recordCell } from '../recordings/record.ts';
+import { newKey } from './authentications.ts';
 import { type Cell, enumerateCells } from './cells.ts';
 import { DAEMONS, type DaemonName, type Installation } from './daemons/daemon.ts';
 import { installLibreswan } from './daemons/libreswan.ts';
@@ -16,7 +22,9 @@ const USAGE = `npm run test:interop -- [options]
   --only TEXT     only cells with this in their name
   --jobs N        so many cells at a time on the host (default 4)
   --list          only say which cells there are
-  --docs FILE     write the matrix into a file, between its marks`;
+  --docs FILE     write the matrix into a file, between its marks
+
+UPDATE_RECORDINGS=1 in the environment: runs the cells that are recorded instead, and records them.`;
 
 const { values } = parseArgs({
   options: {
@@ -40,7 +48,9 @@ if (unknown !== undefined || !(Number(values.jobs) >= 1)) {
   console.error(USAGE);
   process.exit(2);
 }
-const wanted = enumerateCells().filter(
+const isRecording = process.env.UPDATE_RECORDINGS === '1';
+const seeds = new Map(isRecording ? recordedFlows().map(({ cell, seed }) => [cell, seed]) : []);
+const wanted = (isRecording ? [...seeds.keys()] : enumerateCells()).filter(
   ({ id, daemon }) =>
     (values.daemon.length === 0 || values.daemon.includes(daemon)) && id.includes(values.only),
 );
@@ -49,6 +59,7 @@ if (values.list) {
   process.exit(0);
 }
 const crypto = nodeProvider();
+const means = { crypto, backend: userSpaceBackend(crypto), clock: systemClock, key: newKey };
 const installations = new Map<DaemonName, Installation>();
 await Promise.all(
   DAEMONS.filter((name) => wanted.some(({ daemon }) => daemon === name)).map(async (name) =>
@@ -59,8 +70,9 @@ const reports: CellReport[] = [];
 const isForGuest = ({ daemon }: Cell) => !values.here && daemon.startsWith('libreswan');
 const queue = wanted.filter((cell) => !isForGuest(cell));
 const forGuest = wanted.filter(isForGuest);
+const jobs = isRecording ? 1 : Number(values.jobs);
 const guests = DAEMONS.map((name) => forGuest.filter(({ daemon }) => daemon === name));
-await Promise.all([...Array.from({ length: Number(values.jobs) }, work), ...guests.map(runInOneGuest)]);
+await Promise.all([...Array.from({ length: jobs }, work), ...guests.map(runInOneGuest)]);
 const failed = reports.filter(({ ok }) => !ok).map(({ id }) => id);
 const passed = reports.filter(({ ok, lack }) => ok && lack === undefined).length;
 if (values.docs !== undefined) writeMatrix(values.docs);
@@ -80,8 +92,13 @@ function install(name: DaemonName): Promise<Installation> {
 }
 
 async function work(): Promise<void> {
-  for (let cell = queue.shift(); cell !== undefined; cell = queue.shift())
-    take(await runCell(cell, installations.get(cell.daemon)!, crypto));
+  for (let cell = queue.shift(); cell !== undefined; cell = queue.shift()) {
+    const installation = installations.get(cell.daemon)!;
+    const seed = seeds.get(cell);
+    take(
+      await (seed === undefined ? runCell(cell, installation, means) : recordCell(cell, seed, installation)),
+    );
+  }
 }
 
 /** libreswan wants a kernel with ESP. The cells of one daemon; those that the guest did not get to have failed. */
@@ -93,6 +110,7 @@ async function runInOneGuest(cells: readonly Cell[]): Promise<void> {
   let text = '';
   await runInGuest(command, {
     seconds: 700,
+    ...(isRecording && { out: resolve(RECORDINGS) }),
     onOutput(stream, octets) {
       if (stream === 'stderr') process.stderr.write(octets);
       else text += Buffer.from(octets).toString();

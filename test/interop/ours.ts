@@ -1,10 +1,8 @@
 import { createPrivateKey, createPublicKey, X509Certificate } from 'node:crypto';
-import { userSpaceBackend } from '../../src/backend/userspace/backend.ts';
 import { AddressPool } from '../../src/cp/address-pool.ts';
 import type { CryptoProvider, SigningKey } from '../../src/crypto/provider.ts';
 import type { IkeConnection } from '../../src/endpoint/connection.ts';
 import { Endpoint, type Listener } from '../../src/endpoint/endpoint.ts';
-import { systemClock } from '../../src/endpoint/system-clock.ts';
 import type {
   Identity,
   InitiatorConfig,
@@ -15,7 +13,9 @@ import type {
 } from '../../src/ike/config.ts';
 import { IdType } from '../../src/ike/constants.ts';
 import type { IkeError } from '../../src/ike/errors.ts';
+import type { Clock } from '../../src/link/clock.ts';
 import type { Origin } from '../../src/link/link.ts';
+import type { BackendFactory } from '../../src/link/sa-store.ts';
 import { HostLink, type InheritedSockets } from '../../src/transport/host-link.ts';
 import { type Address, addressBytes, familyOf, parsePrefix } from '../../src/wire/address.ts';
 import { utf8 } from '../../src/wire/bytes.ts';
@@ -29,6 +29,9 @@ import { ADDRESSES, type World } from './world.ts';
 /** Soon enough for tests, patient enough for a machine that does much else. */
 const RETRANSMISSION = { first: 500, factor: 2, cap: 2_000, tries: 6 };
 
+/** Half-open IKE SAs from which on we ask for cookies, unless a cell says otherwise. */
+export const COOKIE_THRESHOLD = 100;
+
 /** What a cell changes in our configuration, whichever our role is. */
 export interface OurChanges {
   readonly initiator?: Partial<InitiatorConfig>;
@@ -37,6 +40,13 @@ export interface OurChanges {
   readonly listener?: Partial<Listener>;
   /** Our side of the link carries ESP in UDP only. */
   readonly encapsulatedOnly?: boolean;
+}
+
+/** What our end is made with. */
+export interface OurMeans {
+  readonly crypto: CryptoProvider;
+  readonly backend: BackendFactory;
+  readonly clock: Clock;
 }
 
 /** The same, and what differs in our own view of the connection. */
@@ -63,7 +73,7 @@ export class OurEnd {
 
   static async open(
     world: World,
-    crypto: CryptoProvider,
+    { crypto, backend, clock }: OurMeans,
     connection: Connection,
     changes: OurChanges,
   ): Promise<OurEnd> {
@@ -71,22 +81,21 @@ export class OurEnd {
     const link = new HeldLink(hostLink(world, address, changes.encapsulatedOnly ?? false));
     const endpoint = await Endpoint.open({
       link,
-      backend: userSpaceBackend(crypto),
+      backend,
       crypto,
-      clock: systemClock,
+      clock,
       isKnownPeer: () => true,
     });
     const to = link.origin(connection.here, changes.encapsulatedOnly ?? false);
     if (connection.role === 'responder') {
       const traversal = link.origin(connection.here, true);
-      const config = { ...initiator(crypto, connection), traversal, ...changes.initiator };
+      const config = initiatorConfig(crypto, connection, { ...changes.initiator, traversal });
       return new OurEnd(endpoint, link, config, to);
     }
     const end = new OurEnd(endpoint, link, undefined, to);
-    const profile = { ...responderProfile(crypto, connection), ...changes.profile };
     endpoint.listen({
-      config: { ...responder(crypto, connection, profile), ...changes.responder },
-      cookieThreshold: 100,
+      config: responderConfig(crypto, connection, changes),
+      cookieThreshold: COOKIE_THRESHOLD,
       maxHalfOpen: 100,
       onChild: (accepted) => {
         if (!end.#accepted.includes(accepted)) end.#accepted.push(accepted);
@@ -130,7 +139,12 @@ function common(crypto: CryptoProvider, { suites }: Connection) {
   };
 }
 
-function initiator(crypto: CryptoProvider, connection: Connection): InitiatorConfig {
+/** Ours when the daemon is the responder. @param changes - its own terms */
+export function initiatorConfig(
+  crypto: CryptoProvider,
+  connection: Connection,
+  changes: Partial<InitiatorConfig>,
+): InitiatorConfig {
   const { local, remote, pools, dns = [], localTs, remoteTs, ppk, childless } = connection;
   const assigned = [4, 6].map(
     (family) => pools?.some((pool) => parsePrefix(pool).family === family) ?? false,
@@ -160,6 +174,7 @@ function initiator(crypto: CryptoProvider, connection: Connection): InitiatorCon
     mobike: connection.mobike ?? false,
     ...(ppk !== undefined && { ppk: { id: ppkId(ppk.id), secret: ppk.secret, mandatory: ppk.required } }),
     fragmentation: connection.fragmentSize !== undefined,
+    ...changes,
   };
 }
 
@@ -188,11 +203,13 @@ function responderProfile(crypto: CryptoProvider, connection: Connection): Respo
   };
 }
 
-function responder(
+/** Ours when the daemon is the initiator. */
+export function responderConfig(
   crypto: CryptoProvider,
   connection: Connection,
-  profile: ResponderProfile,
+  changes: OurChanges,
 ): ResponderConfig {
+  const profile = { ...responderProfile(crypto, connection), ...changes.profile };
   const { ppk, childless } = connection;
   const authorities = connection.local.kind === 'certificate' ? [authorityOf(connection.local)] : [];
   return {
@@ -202,6 +219,7 @@ function responder(
     ...(authorities.length > 0 && { certificateAuthorities: authorities }),
     ...(ppk !== undefined && { usesPpk: true }),
     ...(childless !== undefined && childless !== 'never' && { childless }),
+    ...changes.responder,
   };
 }
 

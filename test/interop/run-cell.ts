@@ -1,9 +1,9 @@
-import type { CryptoProvider } from '../../src/crypto/provider.ts';
-import { AUTHENTICATIONS } from './authentications.ts';
+import { AUTHENTICATIONS, type KeySource } from './authentications.ts';
 import type { Cell } from './cells.ts';
 import type { Connection, DaemonSas, Installation } from './daemons/daemon.ts';
 import { establish, FEATURES, type Feature } from './features.ts';
 import { fingerprint } from './first-message.ts';
+import type { OurMeans, OurView } from './ours.ts';
 import { Running } from './running.ts';
 import { type FileReport, pause } from './transfer.ts';
 import { ADDRESSES, NETWORKS } from './world.ts';
@@ -33,15 +33,16 @@ export interface CellReport {
   readonly files: readonly { readonly up: FileReport; readonly down: FileReport }[];
 }
 
+/** What our end and the keys of both are made with. */
+export interface CellMeans extends OurMeans {
+  readonly key: KeySource;
+}
+
 /** A cell may take so long, in milliseconds; then it has failed. */
 const LIMIT = 60_000;
 
 /** Runs a cell from nothing, and leaves nothing. Never throws. */
-export async function runCell(
-  cell: Cell,
-  installation: Installation,
-  crypto: CryptoProvider,
-): Promise<CellReport> {
+export async function runCell(cell: Cell, installation: Installation, means: CellMeans): Promise<CellReport> {
   const { id, daemon, role, authentication } = cell;
   const feature: Feature = FEATURES[cell.feature];
   const started = performance.now();
@@ -57,9 +58,8 @@ export async function runCell(
   const seconds = () => Math.round((performance.now() - started) / 10) / 100;
   let running: Running | undefined;
   try {
-    const usual = usualConnection(cell);
-    const spec = { ...usual, ...feature.connection?.(usual) };
-    running = await Running.open(installation, crypto, spec, feature.ours?.(spec) ?? {}, feature.nat);
+    const { connection, ours } = viewsOf(cell, means.key);
+    running = await Running.open(installation, means, connection, ours, feature.nat);
     await within(LIMIT, (feature.run ?? establish)(running));
     running.expectNoCopiedTrafficClass();
     const { sas, files } = running;
@@ -89,9 +89,17 @@ export async function runCell(
   }
 }
 
+/** The connection of a cell as the daemon sees it, and what differs for us. */
+export function viewsOf(cell: Cell, key: KeySource): { connection: Connection; ours: OurView } {
+  const feature: Feature = FEATURES[cell.feature];
+  const usual = usualConnection(cell, key);
+  const connection = { ...usual, ...feature.connection?.(usual) };
+  return { connection, ours: feature.ours?.(connection) ?? {} };
+}
+
 /** As the daemon sees it: the initiator is assigned an IPv4 address. */
-function usualConnection({ role, authentication, suites }: Cell): Connection {
-  const { initiator, responder } = AUTHENTICATIONS[authentication]();
+function usualConnection({ role, authentication, suites }: Cell, key: KeySource): Connection {
+  const { initiator, responder } = AUTHENTICATIONS[authentication](key);
   const addresses = { here: ADDRESSES.daemon[4], there: ADDRESSES.ours[4], suites };
   return role === 'initiator'
     ? {

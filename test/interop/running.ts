@@ -1,10 +1,9 @@
-import type { CryptoProvider } from '../../src/crypto/provider.ts';
 import type { IkeConnection } from '../../src/endpoint/connection.ts';
 import { packetFrom } from '../../src/link/packet.ts';
 import { familyOf } from '../../src/wire/address.ts';
 import { native, udpIn, within } from '../support/namespaces.ts';
 import type { Connection, Daemon, DaemonSas, Installation } from './daemons/daemon.ts';
-import { OurEnd, type OurView, ourInner, theirInner } from './ours.ts';
+import { OurEnd, type OurMeans, type OurView, ourInner, theirInner } from './ours.ts';
 import { Traffic } from './traffic.ts';
 import { type Ends, exchangeFiles, type FileReport, pause } from './transfer.ts';
 import type { NatSide, World } from './world.ts';
@@ -37,7 +36,7 @@ export class Running {
   /** @param seen - the connection as we see it, and what our configuration has besides */
   static async open(
     installation: Installation,
-    crypto: CryptoProvider,
+    means: OurMeans,
     spec: Connection,
     { connection, ...changes }: OurView,
     nat: NatSide | undefined,
@@ -48,7 +47,7 @@ export class Running {
       undo.push(() => world.close());
       const traffic = new Traffic(world);
       undo.push(() => traffic.close());
-      const ours = await OurEnd.open(world, crypto, { ...spec, ...connection }, changes);
+      const ours = await OurEnd.open(world, means, { ...spec, ...connection }, changes);
       undo.push(() => ours.close());
       const here = world.daemonAddress[familyOf(spec.here)];
       const daemon = await installation.start(world.daemon, { ...spec, here });
