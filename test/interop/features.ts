@@ -372,6 +372,7 @@ export const FEATURES = {
   },
   'postquantum preshared key': {
     source: 'RFC 8784',
+    authentication: 'PSK',
     connection: () => ({
       ppk: { id: 'ppk.example', secret: utf8('0123456789abcdef0123456789abcdef'), required: true },
     }),

@@ -43,7 +43,7 @@ export function ipsecConf(connection: Connection, updown: string): string {
     ...(pools.length > 0
       ? { rightaddresspool: pools.map(range).join(), leftmodecfgserver: 'yes', rightmodecfgclient: 'yes' }
       : { rightsubnet: connection.remoteTs === 'dynamic' ? undefined : connection.remoteTs.join() }),
-    ...(dns.length > 0 && { modecfgdns: dns.join() }),
+    ...(role === 'responder' && dns.length > 0 && { modecfgdns: dns.join() }),
   };
   return `${section('config setup', setup)}\n${section(`conn ${CONNECTION}`, conn)}`;
 }
