@@ -53,9 +53,14 @@ export class Recorder {
   }
 
   #wrapped(made: IkeLineage, ike: number): IkeLineage {
+    let armed: Millis | undefined;
     return new Proxy(made, {
       get: (target, name) => {
         const value = Reflect.get(target, name, target);
+        if (name === 'nextTimeout' && value !== armed) {
+          armed = value;
+          this.#push({ at: this.#last, ike, kind: 'timer', until: value ?? null });
+        }
         if (typeof value !== 'function') return value;
         return (...values: unknown[]) => {
           if (name !== 'poll') this.#call(ike, String(name), values);

@@ -31,6 +31,8 @@ export type RecordedEvent = { readonly at: Millis; readonly ike: number } & (
   /** Another method of the core; values are those of `plain`. */
   | { readonly kind: 'call'; readonly method: string; readonly values: readonly unknown[] }
   | RecordedOutput
+  /** When it wants to be called, if that has changed. */
+  | { readonly kind: 'timer'; readonly until: Millis | null }
   /** The gate has judged a message of no IKE SA. */
   | {
       readonly kind: 'admit';

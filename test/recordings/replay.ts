@@ -55,6 +55,9 @@ export function replay({ cell, seed, events }: Recording): void {
         method.call(ike, ...event.values.map(revived), at);
         break;
       }
+      case 'timer':
+        expect(ike.nextTimeout ?? null).toBe(event.until);
+        break;
       default: {
         const output = ike.poll();
         const actual = output && plain({ at, ike: event.ike, ...recordedOutput(output) });
