@@ -39,9 +39,10 @@ const REKEY = {
   'libreswan-4.10': { ike: '--rekey-ike', child: '--rekey-ipsec' },
   'libreswan-5.2': { ike: '--rekey-ike', child: '--rekey-child' },
 } as const;
-const INITIATE_LIVENESS = {
-  'libreswan-4.10': 'initiate-v2-liveness',
-  'libreswan-5.2': 'initiate_v2_liveness',
+/** How they spell the names of faults, before values. */
+const SPELLING = {
+  'libreswan-4.10': (fault: string) => fault.replace(/^[^:]*/, (word) => word.replaceAll('_', '-')),
+  'libreswan-5.2': (fault: string) => fault.replace(/^[^:]*/, (word) => word.replaceAll('-', '_')),
 } as const;
 
 /** Lines of the log that only debugging brings, of which we want the SPIs in the headers of messages. */
@@ -64,18 +65,12 @@ export async function installLibreswan(name: keyof typeof SUITES): Promise<Insta
   if (!isInGuest())
     return { name, version, start: () => Promise.reject(new DaemonError('libreswan runs in a guest')) };
   const folder = await mkdtemp(`${root}/run/whack-`);
-  const askStates = [
-    `${LIBEXEC}/whack`,
-    '--rundir',
-    folder.slice(root.length),
-    '--status',
-    '--trafficstatus',
-  ];
+  const status = ['--rundir', folder.slice(root.length), '--status', '--trafficstatus'];
   const program = {
     name,
     root,
     keys: new KeyDatabases(root, (command) => succeedInRoot(root, command)),
-    askStates: await recordWhack(`${folder}/pluto.ctl`, () => inRoot(root, askStates)),
+    askStates: await recordWhack(`${folder}/pluto.ctl`, () => inRoot(root, [`${LIBEXEC}/whack`, ...status])),
   };
   return { name, version, start: (namespace, connection) => start(program, namespace, connection) };
 }
@@ -132,7 +127,7 @@ async function start(
       ...['chroot', root, `${LIBEXEC}/pluto`, '--nofork', '--stderrlog', '--log-no-time', '--use-xfrm'],
       ...['--config', `${inside}/ipsec.conf`, '--secretsfile', `${inside}/ipsec.secrets`],
       ...['--nssdir', `${inside}/keys`, '--rundir', inside, '--dumpdir', inside],
-      ...['revival', ...(connection.impair ?? [])].flatMap((fault) => ['--impair', fault]),
+      ...['revival', ...(connection.impair ?? [])].flatMap((fault) => ['--impair', SPELLING[name](fault)]),
     ],
     { stdio: ['ignore', 'pipe', 'pipe'] },
   );
@@ -160,17 +155,17 @@ async function start(
     if (status !== 0) throw failure(`whack ${args.join(' ')} (${status}): ${output}`);
     return output;
   };
-  const states = async () => libreswanStates(await replayWhack(`${folder}/pluto.ctl`, askStates));
+  const states = async () => libreswanStates(await replayWhack(`${folder}/pluto.ctl`, askStates, PATIENCE));
   const spis = async (number: number) => {
     const known = spisOf(number, log);
     if (known !== undefined) return known;
-    await whack('--impair', `${INITIATE_LIVENESS[name]}:${number}`);
+    await whack('--impair', SPELLING[name](`initiate-v2-liveness:${number}`));
     return until('liveness check', () => spisOf(number, log));
   };
   const close = async () => {
     if (process.exitCode === null && process.signalCode === null) process.kill('SIGKILL');
     await ended;
-    await rm(folder, { recursive: true });
+    await rm(folder, { recursive: true, force: true });
   };
   try {
     await until('sockets', () => log.includes('loading secrets from'));

@@ -22,9 +22,10 @@ export async function recordWhack(path: string, run: () => Promise<unknown>): Pr
   return message;
 }
 
-/** Sends it to the daemon that listens on the socket `path`, and resolves to the answer. */
-export async function replayWhack(path: string, message: Uint8Array): Promise<string> {
+/** Sends it to the daemon that listens on the socket `path`, and resolves to the answer. @param patience - milliseconds */
+export async function replayWhack(path: string, message: Uint8Array, patience: number): Promise<string> {
   const socket = connect(path);
+  socket.setTimeout(patience, () => socket.destroy(new Error('libreswan does not answer')));
   let answer = '';
   socket.setEncoding('utf8').on('data', (text) => {
     answer += text;
