@@ -229,6 +229,36 @@ describe.each(carrying)('backends that carry packets: %s', (_name, factory) => {
     expect(right.backend.tunnel('r').counters['outside-policy']).toBe(2);
   });
 
+  it('keeps some packets that come before the SA that they are on, for as long as it may come', async () => {
+    const left = open(factory());
+    const right = open(factory());
+    const [spi, given] = [await reserve(right.backend), await reserve(right.backend)];
+    await left.backend.apply([{ kind: 'outbound', sa: testSa(spi, testPolicy('l')) }]);
+    for (let number = 0; number < 70; number++)
+      left.backend.tunnel('l').send([udpPacket('10.0.0.5', '10.1.0.9', Uint8Array.of(number))]);
+    const early = left.sent.map(({ packet }) => packet);
+    const stranger = testPath({ overlayPeer: 'aa' });
+    right.backend.receive([packetFrom(packetBytes(early[69]))], stranger);
+    right.backend.receive(early, testPath());
+    // The slots are somebody else's again.
+    for (const packet of early) packet.buffer.fill(0);
+    const policy = testPolicy('r', '10.1.0.0/24', '10.0.0.0/24');
+    const received: number[] = [];
+    await right.backend.apply([{ kind: 'inbound', sa: testSa(given, policy) }]);
+    right.backend
+      .tunnel('r')
+      .onPackets((packets) => void received.push(...packets.map(({ buffer, end }) => buffer[end - 1])));
+    await right.backend.apply([{ kind: 'inbound', sa: testSa(spi, policy) }]);
+    expect(received).toEqual(Array.from({ length: 64 }, (_, number) => number));
+    expect(right.unknown).toEqual([]);
+    const gone = await reserve(right.backend);
+    await right.backend.apply([{ kind: 'remove', direction: 'inbound', spi: gone, path: testPath() }]);
+    await left.backend.apply([{ kind: 'outbound', sa: testSa(gone, testPolicy('m')) }]);
+    left.backend.tunnel('m').send([udpPacket('10.0.0.5', '10.1.0.9', Uint8Array.of(1))]);
+    right.backend.receive([left.sent[70].packet], testPath());
+    expect(right.unknown).toEqual([gone]);
+  });
+
   it('reports an unknown SPI and is deaf to octets that are no ESP', async () => {
     const { right, received } = await pair();
     const junk = udpPacket('10.0.0.5', '10.1.0.9', new Uint8Array(40));

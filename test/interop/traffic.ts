@@ -62,11 +62,12 @@ export class Traffic {
     return this.messagesWith(end, PayloadType.SKF);
   }
 
-  /** The types of notifies with which its unprotected messages begin. */
+  /** The types of notifies with which its unprotected messages begin; on a slow machine a message is answered twice. */
   notifies(end: 'ours' | 'theirs'): number[] {
-    return this.of(end, 'ike').flatMap(({ content }) =>
+    const types = this.of(end, 'ike').flatMap(({ content }) =>
       peekHeader(content)?.nextPayload === PayloadType.NOTIFY ? [(content[34] << 8) | content[35]] : [],
     );
+    return [...new Set(types)];
   }
 
   close(): void {

@@ -1,7 +1,7 @@
 import type { CryptoProvider } from '../../crypto/provider.ts';
 import { InboundSa, OutboundSa } from '../../esp/sa.ts';
 import type { Origin } from '../../link/link.ts';
-import type { Packet } from '../../link/packet.ts';
+import { type Packet, packetBytes, packetFrom } from '../../link/packet.ts';
 import type {
   Backend,
   BackendFactory,
@@ -21,6 +21,15 @@ interface InboundEntry {
   readonly tunnel: UserSpaceTunnel;
 }
 
+/** An SPI that the peer may know already, though we do not have its SA yet. */
+interface Reservation {
+  readonly path: Origin;
+  /** Came before the answer that says what the SA is: the peer may send as soon as it has answered (RFC 7296 2.8). */
+  readonly early: { readonly packet: Packet; readonly origin: Origin }[];
+}
+
+const MAX_EARLY = 64;
+
 /** SPIs 0 to 255 are reserved (RFC 4303 2.1). */
 const FIRST_SPI = 256;
 
@@ -35,8 +44,8 @@ class UserSpaceBackend implements Backend {
   readonly #sendEsp: (packets: readonly Packet[], to: Origin) => void;
   readonly #onUnknownSpi: (spi: number, origin: Origin) => void;
   readonly #onSaEvent: (event: SaEvent) => void;
-  /** `undefined`: the SPI is reserved, its SA not yet installed. */
-  readonly #inbound = new Map<number, InboundEntry | undefined>();
+  readonly #inbound = new Map<number, InboundEntry>();
+  readonly #reserved = new Map<number, Reservation>();
   readonly #tunnels = new Map<string, UserSpaceTunnel>();
 
   constructor(
@@ -70,10 +79,11 @@ class UserSpaceBackend implements Backend {
       if (packet.end - packet.start < 8) continue;
       const spi = readSpi(packet);
       const entry = this.#inbound.get(spi);
-      if (entry === undefined || !samePath(entry.path, origin)) {
-        if (!this.#inbound.has(spi)) this.#onUnknownSpi(spi, origin);
+      if (entry === undefined) {
+        this.#receiveEarly(spi, packet, origin);
         continue;
       }
+      if (!samePath(entry.path, origin)) continue;
       if (entry.usage.isExhausted) {
         entry.tunnel.countRefused('lifetime-exhausted');
         continue;
@@ -101,12 +111,20 @@ class UserSpaceBackend implements Backend {
   async close(): Promise<void> {
     for (const tunnel of [...this.#tunnels.values()]) await tunnel.close();
     this.#inbound.clear();
+    this.#reserved.clear();
+  }
+
+  #receiveEarly(spi: number, packet: Packet, origin: Origin): void {
+    const reservation = this.#reserved.get(spi);
+    if (reservation === undefined) this.#onUnknownSpi(spi, origin);
+    else if (samePath(reservation.path, origin) && reservation.early.length < MAX_EARLY)
+      reservation.early.push({ packet: packetFrom(packetBytes(packet)), origin });
   }
 
   #applyOne(operation: SaOperation): SaResult {
     switch (operation.kind) {
       case 'reserve':
-        return { ok: true, spi: this.#reserve() };
+        return { ok: true, spi: this.#reserve(operation.path) };
       case 'inbound':
         return this.#installInbound(operation.sa);
       case 'outbound':
@@ -120,23 +138,26 @@ class UserSpaceBackend implements Backend {
     }
   }
 
-  #reserve(): number {
+  #reserve(path: Origin): number {
     for (;;) {
       const octets = this.#crypto.random(4);
       const spi = new DataView(octets.buffer, octets.byteOffset).getUint32(0);
-      if (spi >= FIRST_SPI && !this.#inbound.has(spi)) {
-        this.#inbound.set(spi, undefined);
+      if (spi >= FIRST_SPI && !this.#inbound.has(spi) && !this.#reserved.has(spi)) {
+        this.#reserved.set(spi, { path, early: [] });
         return spi;
       }
     }
   }
 
   #installInbound(sa: SaParameters): SaResult {
-    if (this.#inbound.get(sa.spi) !== undefined) return { ok: false, error: 'the inbound SPI is in use' };
+    if (this.#inbound.has(sa.spi)) return { ok: false, error: 'the inbound SPI is in use' };
     const usage = new Usage('inbound', sa, this.#onSaEvent);
     const entry = { sa: new InboundSa(this.#crypto, sa), usage, path: sa.path, tunnel: this.#tunnelOf(sa) };
     this.#inbound.set(sa.spi, entry);
     entry.tunnel.inboundSpis.add(sa.spi);
+    const early = this.#reserved.get(sa.spi)?.early ?? [];
+    this.#reserved.delete(sa.spi);
+    for (const { packet, origin } of early) this.receive([packet], origin);
     return { ok: true, spi: sa.spi };
   }
 
@@ -163,6 +184,7 @@ class UserSpaceBackend implements Backend {
     entry?.sa.destroy();
     entry?.tunnel.inboundSpis.delete(spi);
     this.#inbound.delete(spi);
+    this.#reserved.delete(spi);
   }
 
   #tunnelOf(sa: SaParameters): UserSpaceTunnel {
