@@ -79,18 +79,18 @@ export class IkeConnection {
     const made = new Promise<Child>((resolve, reject) => {
       this.#awaited = { resolve, reject };
     });
-    this.#session.perform((ike, now) => ike.createChild(selectors, now));
     const ended = this.closed.then((error): never => {
       throw error ?? new LocalError('the IKE SA was closed meanwhile');
     });
     try {
+      this.#session.perform((ike, now) => ike.createChild(selectors, now));
       return await Promise.race([made, ended]);
     } finally {
       this.#awaited = undefined;
     }
   }
 
-  /** Deletes a Child SA, and with the last one the IKE SA. @param tunnelId - of the tunnel's policy */
+  /** Deletes a Child SA; with its last one an initiator closes the IKE SA. @param tunnelId - of the tunnel's policy */
   closeChild(tunnelId: string): void {
     this.#session.perform((ike, now) => ike.closeChild(tunnelId, now));
   }

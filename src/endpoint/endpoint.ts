@@ -149,7 +149,11 @@ export class Endpoint {
     const entry = this.#add(IkeLineage.initiate(config, to, clock.now()), (event) => {
       const last = config.child === undefined ? 'established' : 'child-established';
       if (event.type === last) result.resolve(entry.connection!);
-      if (event.type === 'child-failed' && entry.connection?.child === undefined) {
+      if (
+        event.type === 'child-failed' &&
+        config.child !== undefined &&
+        entry.connection?.child === undefined
+      ) {
         failure = event.error;
         entry.session.perform((ike, now) => ike.close(now));
       }

@@ -57,6 +57,14 @@ describe('a connection', () => {
     expect(accepted[0].child!.info.spiIn).toBe(made.info.spiOut);
   });
 
+  it('without a Child SA stays when one is refused', async () => {
+    const { clock, initiator, connection, selectors } = await world(true);
+    const foreign = { tsI: [net('10.9.0.0/16')], tsR: [net('10.2.0.0/16')] };
+    await expect(clock.until(connection.createChild(foreign))).rejects.toThrow(RefusedError);
+    await clock.until(connection.createChild(selectors));
+    expect(initiator.size).toBe(1);
+  });
+
   it('makes, rekeys and closes Child SAs', async () => {
     const { clock, connection, accepted } = await world(false);
     const first = connection.child!;

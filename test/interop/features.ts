@@ -19,6 +19,8 @@ export interface Feature {
   /** What differs in our own view of it, and what our configuration has besides. */
   readonly ours?: (connection: Connection) => OurView;
   readonly nat?: NatSide;
+  /** It is mostly waited in: others can go on beside it. */
+  readonly isPatient?: true;
   /** How the ends prove themselves, if that matters. */
   readonly authentication?: AuthenticationName;
   /** Default: the IKE SA is set up, and a file goes each way. */
@@ -31,6 +33,7 @@ const plain: Feature = { source: 'RFC 7296 1.2' };
 export async function establish(cell: Running): Promise<void> {
   await cell.establish();
   await cell.exchangeFiles();
+  if (cell.isPlain && cell.traffic.of('theirs', 'esp').length === 0) throw new Error('its ESP is not plain');
 }
 
 /** After what `action` does, both ends have other SAs of the kind, the same at both, and carry on. */
@@ -51,6 +54,7 @@ function replacing(what: 'ike' | 'child', action: (cell: Running) => Promise<voi
     else expect(ike!.spiI, before.ike!.spiI, 'the IKE SA');
     await cell.exchangeFiles();
     expect(await cell.connection.checkLiveness(), true, 'the answer to a liveness check');
+    await cell.agreeOnIkeSa();
   };
 }
 
@@ -107,7 +111,13 @@ function keyExchangeOf({ suites }: Connection): string {
 }
 
 /** The end that is the responder has to be refused, or refuses. */
-async function expectRefusal(cell: Running, ...types: (new (...args: never[]) => IkeError)[]): Promise<void> {
+async function expectRefusal(
+  cell: Running,
+  said: RegExp,
+  ...types: (new (
+    ...args: never[]
+  ) => IkeError)[]
+): Promise<void> {
   if (cell.spec.role === 'responder') {
     const error = await cell.ours.connect().then(
       () => undefined,
@@ -121,6 +131,7 @@ async function expectRefusal(cell: Running, ...types: (new (...args: never[]) =>
     );
     if (error === undefined) throw new Error('the daemon has an IKE SA that we refused');
     expect(cell.ours.accepted === undefined, true, 'that we have no Child SA');
+    await cell.until(`the daemon to hear of it: ${said}`, async () => said.test(await cell.daemon.log()));
   }
   const { children } = await cell.daemon.sas();
   expect(children.length, 0, 'the number of the daemon’s Child SAs');
@@ -189,6 +200,7 @@ export const FEATURES = {
   'Child SA rekey by us': { source: 'RFC 7296 1.3.3', run: replacing('child', rekeys.ours.child) },
   'Child SA rekey by the daemon': { source: 'RFC 7296 1.3.3', run: replacing('child', rekeys.theirs.child) },
   'Child SA rekeys that collide': {
+    isPatient: true,
     source: 'RFC 7296 2.8.1',
     run: replacing('child', rekeys.colliding.child),
   },
@@ -204,7 +216,11 @@ export const FEATURES = {
   },
   'IKE SA rekey by us': { source: 'RFC 7296 1.3.2', run: replacing('ike', rekeys.ours.ike) },
   'IKE SA rekey by the daemon': { source: 'RFC 7296 1.3.2', run: replacing('ike', rekeys.theirs.ike) },
-  'IKE SA rekeys that collide': { source: 'RFC 7296 2.8.2', run: replacing('ike', rekeys.colliding.ike) },
+  'IKE SA rekeys that collide': {
+    isPatient: true,
+    source: 'RFC 7296 2.8.2',
+    run: replacing('ike', rekeys.colliding.ike),
+  },
   'make before break': {
     source: 'RFC 7296 2.8',
     run: async (cell) => {
@@ -238,16 +254,23 @@ export const FEATURES = {
     },
   },
   'liveness checks by the daemon': {
+    isPatient: true,
     source: 'RFC 7296 2.4',
     connection: () => ({ dpdDelay: 1 }),
     run: async (cell) => {
       await establish(cell);
+      const { traffic } = cell;
+      const before = [traffic.informational('theirs'), traffic.informational('ours')];
       await pause(4_000);
+      const [requests, answers] = [traffic.informational('theirs'), traffic.informational('ours')];
+      expect(requests - before[0] >= 2, true, 'that it has checked');
+      expect(answers - before[1], requests - before[0], 'the number of our answers');
       await cell.agree();
       await cell.exchangeFiles();
     },
   },
   'daemon that is gone': {
+    isPatient: true,
     source: 'RFC 7296 2.4',
     run: async (cell) => {
       await establish(cell);
@@ -342,6 +365,7 @@ export const FEATURES = {
   'NAT in front of us': { source: 'RFC 7296 2.23', nat: 'ours', run: behindNat },
   'NAT in front of the daemon': { source: 'RFC 7296 2.23', nat: 'daemon', run: behindNat },
   'keepalives of ours': {
+    isPatient: true,
     source: 'RFC 3948 4',
     nat: 'ours',
     run: async (cell) => {
@@ -418,14 +442,15 @@ export const FEATURES = {
     source: 'RFC 7296 2.21.2',
     authentication: 'PSK',
     ours: ({ local, remote }) => ({ connection: { local: otherSecret(local), remote: otherSecret(remote) } }),
-    run: (cell) => expectRefusal(cell, RefusedError, AuthenticationError),
+    run: (cell) => expectRefusal(cell, /AUTH(ENTICATION)?_FAILED/, RefusedError, AuthenticationError),
   },
   'no suite in common': {
+    isPatient: true,
     source: 'RFC 7296 2.7',
     ours: ({ suites }) => ({
       connection: { suites: { ...suites, ike: 'aes256-sha512-prfsha512-modp4096' } },
     }),
-    run: (cell) => expectRefusal(cell, RefusedError),
+    run: (cell) => expectRefusal(cell, /NO_PROP/, RefusedError),
   },
 } as const satisfies Record<string, Feature>;
 

@@ -11,6 +11,7 @@ import { type Cell, enumerateCells } from './cells.ts';
 import { DAEMONS, type DaemonName, type Installation } from './daemons/daemon.ts';
 import { installLibreswan } from './daemons/libreswan.ts';
 import { installStrongswan } from './daemons/strongswan.ts';
+import { FEATURES, type Feature } from './features.ts';
 import { runInGuest } from './guest/guest.ts';
 import { matrix } from './report.ts';
 import { type CellReport, runCell } from './run-cell.ts';
@@ -68,11 +69,14 @@ await Promise.all(
 );
 const reports: CellReport[] = [];
 const isForGuest = ({ daemon }: Cell) => !values.here && daemon.startsWith('libreswan');
-const queue = wanted.filter((cell) => !isForGuest(cell));
+const here = wanted.filter((cell) => !isForGuest(cell));
 const forGuest = wanted.filter(isForGuest);
-const jobs = isRecording ? 1 : Number(values.jobs);
+const isPatient = ({ feature }: Cell) => (FEATURES[feature] as Feature).isPatient === true && !isRecording;
+const busy = here.filter((cell) => !isPatient(cell));
+const patient = here.filter(isPatient);
+const workers = Array.from({ length: isRecording ? 1 : Number(values.jobs) }, () => work(busy));
 const guests = DAEMONS.map((name) => forGuest.filter(({ daemon }) => daemon === name));
-await Promise.all([...Array.from({ length: jobs }, work), ...guests.map(runInOneGuest)]);
+await Promise.all([...workers, work(patient), work(patient), ...guests.map(runInOneGuest)]);
 const failed = reports.filter(({ ok }) => !ok).map(({ id }) => id);
 const passed = reports.filter(({ ok, lack }) => ok && lack === undefined).length;
 if (values.docs !== undefined) writeMatrix(values.docs);
@@ -92,7 +96,7 @@ function install(name: DaemonName): Promise<Installation> {
   }
 }
 
-async function work(): Promise<void> {
+async function work(queue: Cell[]): Promise<void> {
   for (let cell = queue.shift(); cell !== undefined; cell = queue.shift()) {
     const installation = installations.get(cell.daemon)!;
     const seed = seeds.get(cell);
@@ -102,28 +106,30 @@ async function work(): Promise<void> {
   }
 }
 
-/** libreswan wants a kernel with ESP. The cells of one daemon; those that the guest did not get to have failed. */
+/** libreswan wants a kernel with ESP, which has one CPU. The cells of one daemon; those that the guest did not get to have failed. */
 async function runInOneGuest(cells: readonly Cell[]): Promise<void> {
   if (cells.length === 0) return;
-  const options = ['--json', '--here', '--jobs', '3', '--only', values.only, '--daemon', cells[0].daemon];
+  const options = ['--json', '--here', '--jobs', '1', '--only', values.only, '--daemon', cells[0].daemon];
   const command = [process.execPath, process.argv[1], ...options];
   const done = new Set<string>();
   let text = '';
-  await runInGuest(command, {
+  const guest = runInGuest(command, {
     seconds: 700,
     ...(isRecording && { out: resolve(RECORDINGS) }),
     onOutput(stream, octets) {
       if (stream === 'stderr') process.stderr.write(octets);
       else text += Buffer.from(octets).toString();
       for (let end = text.indexOf('\n'); end >= 0; end = text.indexOf('\n')) {
-        const line = JSON.parse(text.slice(0, end));
+        const line = text.slice(0, end);
         text = text.slice(end + 1);
-        if (line.id === undefined) continue;
-        done.add(line.id);
-        take(line);
+        if (!line.startsWith('{"id"')) continue;
+        const report: CellReport = JSON.parse(line);
+        done.add(report.id);
+        take(report);
       }
     },
   });
+  await guest.catch((error: Error) => console.error(error.message));
   for (const { id, daemon, role, authentication, feature } of cells.filter((cell) => !done.has(cell.id))) {
     const cell = { id, daemon, role, authentication, feature, source: '', version: '' };
     take({ ...cell, ok: false, seconds: 0, error: 'the guest ended before it', files: [] });

@@ -1,6 +1,7 @@
 import type { IkeConnection } from '../../src/endpoint/connection.ts';
 import { packetFrom } from '../../src/link/packet.ts';
 import { familyOf } from '../../src/wire/address.ts';
+import { hex } from '../../src/wire/bytes.ts';
 import { native, udpIn, within } from '../support/namespaces.ts';
 import type { Connection, Daemon, DaemonSas, Installation } from './daemons/daemon.ts';
 import { OurEnd, type OurMeans, type OurView, ourInner, theirInner } from './ours.ts';
@@ -19,13 +20,23 @@ export class Running {
   readonly ours: OurEnd;
   readonly spec: Connection;
   readonly traffic: Traffic;
+  /** Whether ESP is not to be in UDP: no NAT is between the ends. strongSwan 5.9 always pretends that there is one. */
+  readonly isPlain: boolean;
   readonly files: { up: FileReport; down: FileReport }[] = [];
   /** What the daemon reported when all was well. */
   sas: DaemonSas | undefined;
   #connection: IkeConnection | undefined;
   #ends = new Map<4 | 6, Ends>();
 
-  private constructor(world: World, traffic: Traffic, daemon: Daemon, ours: OurEnd, spec: Connection) {
+  private constructor(
+    world: World,
+    traffic: Traffic,
+    daemon: Daemon,
+    ours: OurEnd,
+    spec: Connection,
+    isPlain: boolean,
+  ) {
+    this.isPlain = isPlain;
     this.world = world;
     this.traffic = traffic;
     this.daemon = daemon;
@@ -51,7 +62,8 @@ export class Running {
       undo.push(() => ours.close());
       const here = world.daemonAddress[familyOf(spec.here)];
       const daemon = await installation.start(world.daemon, { ...spec, here });
-      return new Running(world, traffic, daemon, ours, spec);
+      const isPlain = nat === undefined && installation.name !== 'strongswan-5.9';
+      return new Running(world, traffic, daemon, ours, spec, isPlain);
     } catch (error) {
       for (const close of undo.reverse()) await close();
       throw error;
@@ -117,6 +129,18 @@ export class Running {
     for (const family of families.filter((each) => local.some((selector) => selector.family === each)))
       this.files.push(await exchangeFiles(this.ends(family)));
     this.sas = await this.daemon.sas();
+    const octets = this.files.slice(-1)[0].up.octets;
+    const unseen = this.sas.children.find(({ bytesIn, bytesOut }) => Math.min(bytesIn, bytesOut) < octets);
+    if (unseen !== undefined) throw new Error(`the daemon has seen too little: ${JSON.stringify(unseen)}`);
+  }
+
+  /** Waits until the daemon has just the IKE SA that we use. */
+  async agreeOnIkeSa(): Promise<void> {
+    await this.until('both ends to have the same IKE SA', async () => {
+      const { ike } = await this.daemon.sas();
+      const message = this.traffic.of('ours', 'ike').at(-1)!.content;
+      return ike !== undefined && hex(message.subarray(0, 16)) === ike.spiI + ike.spiR;
+    });
   }
 
   /** @throws Error if it does not become true soon */

@@ -48,6 +48,13 @@ export class Traffic {
     return this.of(end, 'ike').filter(({ content }) => peekHeader(content)?.nextPayload === payload).length;
   }
 
+  /** How many INFORMATIONAL messages it has sent. */
+  informational(end: 'ours' | 'theirs'): number {
+    return this.of(end, 'ike').filter(
+      ({ content }) => peekHeader(content)?.exchangeType === ExchangeType.INFORMATIONAL,
+    ).length;
+  }
+
   /** Its CREATE_CHILD_SA requests. */
   requests(end: 'ours' | 'theirs'): Uint8Array[] {
     const messages = this.of(end, 'ike').map(({ content }) => content);

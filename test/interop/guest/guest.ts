@@ -101,14 +101,16 @@ function requirePrograms(): void {
   throw new GuestError(`a guest needs ${programs.join(', ')}: apt install ${packages.join(' ')}`);
 }
 
-/** One of the CPUs that we may use; guests of several processes take different ones. */
+let started = 0;
+
+/** One of the CPUs that we may use; guests that run at the same time take different ones. */
 function ownCpu(): number {
   const [, list] = /^Cpus_allowed_list:\s*(.*)$/m.exec(readFileSync('/proc/self/status', 'latin1'))!;
   const cpus = list.split(',').flatMap((range) => {
     const [first, last = first] = range.split('-').map(Number);
     return Array.from({ length: last - first + 1 }, (_, index) => first + index);
   });
-  return cpus[process.pid % cpus.length];
+  return cpus[(process.pid + started++) % cpus.length];
 }
 
 /** Where the shell scripts are, also when this file was compiled into another folder. */
