@@ -1,7 +1,7 @@
 import { AUTHENTICATIONS, type AuthenticationName } from './authentications.ts';
 import { type Lack, lackOf } from './daemons/capabilities.ts';
 import { DAEMONS, type DaemonName, type Suites } from './daemons/daemon.ts';
-import { FEATURES, type FeatureName } from './features.ts';
+import { FEATURES, type Feature, type FeatureName } from './features.ts';
 
 /** One run: our end in a role against a daemon, with one way to prove who is who, one suite, and one thing to see. */
 export interface Cell {
@@ -57,10 +57,8 @@ export function enumerateCells(): Cell[] {
     for (const role of ROLES) {
       const usual = { daemon, role, authentication: usualAuthentication(daemon), suites: USUAL };
       for (const feature of Object.keys(FEATURES) as FeatureName[]) {
-        if (feature === 'plain') continue;
-        const { authentication = usual.authentication } = FEATURES[feature] as {
-          authentication?: AuthenticationName;
-        };
+        const { authentication = usual.authentication, daemons }: Feature = FEATURES[feature];
+        if (feature === 'plain' || daemons?.test(daemon) === false) continue;
         add({ ...usual, feature, authentication }, feature);
       }
       for (const authentication of Object.keys(AUTHENTICATIONS) as AuthenticationName[])

@@ -5,6 +5,7 @@ import { utf8 } from '../../src/wire/bytes.ts';
 import { prefixSelector, type TrafficSelector } from '../../src/wire/traffic-selector.ts';
 import type { AuthenticationName } from './authentications.ts';
 import type { Connection, Proof } from './daemons/daemon.ts';
+import { HOSTILE } from './hostile.ts';
 import type { OurView } from './ours.ts';
 import type { Running } from './running.ts';
 import { pause, streamDuring } from './transfer.ts';
@@ -23,6 +24,8 @@ export interface Feature {
   readonly isPatient?: true;
   /** How the ends prove themselves, if that matters. */
   readonly authentication?: AuthenticationName;
+  /** Only for these. */
+  readonly daemons?: RegExp;
   /** Default: the IKE SA is set up, and a file goes each way. */
   readonly run?: (cell: Running) => Promise<void>;
 }
@@ -452,6 +455,7 @@ export const FEATURES = {
     }),
     run: (cell) => expectRefusal(cell, /NO_PROP/, RefusedError),
   },
+  ...HOSTILE,
 } as const satisfies Record<string, Feature>;
 
 export type FeatureName = keyof typeof FEATURES;
