@@ -15,12 +15,17 @@ export function libreswanStates(status: string): States {
     ike: ike === undefined ? undefined : { number: ike, suite: ikeSuite },
     children: numbers(status, 'CHILD').map((number) => {
       const spis = new RegExp(`#${number}: .* esp\\.([0-9a-f]+)@\\S+ esp\\.([0-9a-f]+)@`).exec(status);
-      const octets = new RegExp(`#${number}: .* inBytes=(\\d+), outBytes=(\\d+)`).exec(status);
+      const traffic = new RegExp(`#${number}: .* ESPin=(\\d+[KMG]?)B ESPout=(\\d+[KMG]?)B`).exec(status);
       const [, spiOut = '', spiIn = ''] = (spis ?? []).map((spi) => spi.padStart(8, '0'));
-      const [, bytesIn = 0, bytesOut = 0] = (octets ?? []).map(Number);
+      const [bytesIn = 0, bytesOut = 0] = (traffic ?? []).slice(1).map(octets);
       return { number, spiIn, spiOut, suite, bytesIn, bytesOut };
     }),
   };
+}
+
+/** "64K": rounded down. */
+function octets(text: string): number {
+  return Number.parseInt(text, 10) * 1024 ** ' KMG'.indexOf(text.at(-1)!.replace(/\d/, ' '));
 }
 
 function numbers(status: string, kind: 'IKE' | 'CHILD'): number[] {
