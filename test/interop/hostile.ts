@@ -1,4 +1,4 @@
-import { NotifyType } from '../../src/ike/constants.ts';
+import { ExchangeType, NotifyType } from '../../src/ike/constants.ts';
 import { NoAnswerError } from '../../src/ike/errors.ts';
 import { HEADER_LENGTH } from '../../src/ike/header.ts';
 import { peekHeader } from '../../src/ike/message.ts';
@@ -77,10 +77,12 @@ async function expectLog(cell: Running, ...patterns: readonly RegExp[]): Promise
   await cell.until(`the daemon to log ${patterns.join()}`, () => logs(...patterns)(cell), 2_000);
 }
 
-/** A request that we answer so outside of an IKE SA; a response that we do not take is not answered. */
+/** An IKE_SA_INIT request that we answer so; a response that we do not take is not answered, and nothing comes after it. */
 function expectAnswer(cell: Running, notify: number): void {
   const isAsked = cell.spec.role === 'initiator';
   expect(cell.traffic.notifies('ours'), isAsked ? [notify] : [], 'what we said in the clear');
+  const exchanges = cell.traffic.of('ours', 'ike').map(({ content }) => peekHeader(content)!.exchangeType);
+  expect([...new Set(exchanges)], [ExchangeType.IKE_SA_INIT], 'the exchanges that we took part in');
 }
 
 const spis = ({ sas }: Running) => ({
