@@ -22,7 +22,9 @@ const ADDS_UNKNOWN = /IMPAIR: adding an unknown payload of type/;
 const ADDS_CRITICAL = /IMPAIR: adding an unknown critical payload of type/;
 
 /** The fault makes no difference. @param isSeen - whether the daemon has had it */
-function harmless(isSeen: (cell: Running) => boolean | Promise<boolean>): Pick<Feature, 'daemons' | 'run'> {
+function harmless(
+  isSeen: (cell: Running) => boolean | Promise<boolean>,
+): Pick<Feature, 'daemons' | 'isPatient' | 'run'> {
   return {
     daemons: /^libreswan/,
     run: async (cell) => {
@@ -38,8 +40,11 @@ function harmless(isSeen: (cell: Running) => boolean | Promise<boolean>): Pick<F
 }
 
 /** No IKE SA comes of it, and we have none left. A response that is refused is as good as none. */
-function refused(prove: (cell: Running) => void | Promise<void>): Pick<Feature, 'daemons' | 'run'> {
+function refused(
+  prove: (cell: Running) => void | Promise<void>,
+): Pick<Feature, 'daemons' | 'isPatient' | 'run'> {
   return {
+    isPatient: true,
     daemons: /^libreswan/,
     run: async (cell) => {
       const isInitiator = cell.spec.role === 'responder';
