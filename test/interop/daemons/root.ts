@@ -4,6 +4,7 @@ import { mkdir } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { CommandError, run } from '../../../src/host/command.ts';
+import { dyingWithUs } from '../../../src/host/namespace.ts';
 
 /** What a root folder has in it: packages of a Debian suite with what they depend on, unpacked and not configured. */
 export interface RootContents {
@@ -17,19 +18,6 @@ export interface RootContents {
 export function cacheFolder(): string {
   return join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'ike-telescope');
 }
-
-/** This process's end is the end of the command and of all that it has started. */
-const DIES_WITH_US = [
-  'setpriv',
-  '--pdeathsig',
-  'KILL',
-  '--',
-  'unshare',
-  '--pid',
-  '--fork',
-  '--kill-child',
-  '--',
-];
 
 /** The host's own apt, with everything about packages in the folder $work: it knows of nothing that the host has installed. */
 const APT_CONFIG = `
@@ -49,7 +37,7 @@ Acquire::Retries "3";
 
 /**
  * Makes the folder $1 out of packages $3... of suite $2. A run that is killed leaves a folder of another name, which the next
- * one removes. /bin and its like lead to /usr, as in every Debian since its version 12.
+ * one removes. The mirror is the host's own. /bin and its like lead to /usr, as in every Debian since its version 12.
  */
 const RECIPE = `
 set -eu
@@ -59,7 +47,9 @@ shift 2
 [ ! -e "$root" ] || exit 0
 rm -rf "$work"
 mkdir -p "$work/state/lists/partial" "$work/cache/archives/partial" "$work/root"
-echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian $suite main" > "$work/sources.list"
+mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Component: main' | grep '/debian/*$' | head -n 1)
+[ -n "$mirror" ] || { echo "the host's apt has no sources of Debian" >&2; exit 1; }
+echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $suite main" > "$work/sources.list"
 : > "$work/status"
 cat > "$work/apt.conf" << END${APT_CONFIG}END
 apt-get -q -c "$work/apt.conf" update
@@ -90,7 +80,8 @@ export async function rootFolder({ name, suite, packages }: RootContents): Promi
   if (existsSync(root)) return root;
   await mkdir(roots, { recursive: true });
   try {
-    await run([...DIES_WITH_US, 'flock', `${root}.lock`, 'sh', '-c', RECIPE, 'sh', root, suite, ...packages]);
+    const make = ['flock', `${root}.lock`, 'sh', '-c', RECIPE, 'sh', root, suite, ...packages];
+    await run(dyingWithUs(['unshare', '--pid', '--fork', '--kill-child', '--', ...make]));
   } catch (error) {
     const reason = (error as Error).message.slice(-1_000);
     throw new CommandError(`no root folder for ${name} (Debian's packages of ${suite}): ${reason}`);
