@@ -39,7 +39,7 @@ export interface CellMeans extends OurMeans {
 }
 
 /** A cell may take so long, in milliseconds; then it has failed. */
-const LIMIT = 60_000;
+const LIMIT = 120_000;
 
 /** Runs a cell from nothing, and leaves nothing. Never throws. */
 export async function runCell(cell: Cell, installation: Installation, means: CellMeans): Promise<CellReport> {

@@ -4,14 +4,12 @@ import { familyOf } from '../../src/wire/address.ts';
 import { hex } from '../../src/wire/bytes.ts';
 import { native, udpIn, within } from '../support/namespaces.ts';
 import type { Connection, Daemon, DaemonSas, Installation } from './daemons/daemon.ts';
+import { PATIENCE } from './expect.ts';
 import { OurEnd, type OurMeans, type OurView, ourInner, theirInner } from './ours.ts';
 import { Traffic } from './traffic.ts';
 import { type Ends, exchangeFiles, type FileReport, pause } from './transfer.ts';
 import type { NatSide, World } from './world.ts';
 import { openWorld } from './world.ts';
-
-/** How long a daemon may take to do what it was asked for. */
-const PATIENCE = 15_000;
 
 /** A daemon and our end, each on its host, and what a cell does with them. */
 export class Running {
@@ -134,12 +132,15 @@ export class Running {
     if (unseen !== undefined) throw new Error(`the daemon has seen too little: ${JSON.stringify(unseen)}`);
   }
 
-  /** Waits until the daemon has just the IKE SA that we use. */
+  /** Waits until all that we ask the daemon is in the IKE SA that it uses; it may still ask things in others, which it deletes. */
   async agreeOnIkeSa(): Promise<void> {
     await this.until('both ends to have the same IKE SA', async () => {
+      const before = this.traffic.requests('ours').length;
+      if (!(await this.connection.checkLiveness())) throw new Error('the daemon does not answer');
       const { ike } = await this.daemon.sas();
-      const message = this.traffic.of('ours', 'ike').at(-1)!.content;
-      return ike !== undefined && hex(message.subarray(0, 16)) === ike.spiI + ike.spiR;
+      const used = this.traffic.requests('ours').slice(before);
+      const spis = used.map((message) => hex(message.subarray(0, 16)));
+      return ike !== undefined && spis.length > 0 && spis.every((each) => each === ike.spiI + ike.spiR);
     });
   }
 

@@ -1,4 +1,3 @@
-import { ExchangeType } from '../../src/ike/constants.ts';
 import { peekHeader } from '../../src/ike/message.ts';
 import { PayloadType } from '../../src/ike/payload/index.ts';
 import type { CaptureSocket } from '../../src/native/native.ts';
@@ -48,19 +47,22 @@ export class Traffic {
     return this.of(end, 'ike').filter(({ content }) => peekHeader(content)?.nextPayload === payload).length;
   }
 
-  /** How many INFORMATIONAL messages it has sent. */
-  informational(end: 'ours' | 'theirs'): number {
-    return this.of(end, 'ike').filter(
-      ({ content }) => peekHeader(content)?.exchangeType === ExchangeType.INFORMATIONAL,
-    ).length;
+  /** Its requests, also those that are sent again; those of one exchange, if it is said. */
+  requests(end: 'ours' | 'theirs', exchange?: number): Uint8Array[] {
+    return this.#messages(end, exchange, false);
   }
 
-  /** Its CREATE_CHILD_SA requests. */
-  requests(end: 'ours' | 'theirs'): Uint8Array[] {
+  /** The same of responses. */
+  responses(end: 'ours' | 'theirs', exchange?: number): Uint8Array[] {
+    return this.#messages(end, exchange, true);
+  }
+
+  #messages(end: 'ours' | 'theirs', exchange: number | undefined, response: boolean): Uint8Array[] {
     const messages = this.of(end, 'ike').map(({ content }) => content);
     return messages.filter((message) => {
       const header = peekHeader(message);
-      return header?.exchangeType === ExchangeType.CREATE_CHILD_SA && !header.flags.response;
+      if (header === undefined || header.flags.response !== response) return false;
+      return exchange === undefined || header.exchangeType === exchange;
     });
   }
 

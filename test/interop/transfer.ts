@@ -10,7 +10,7 @@ const PIECES = 64;
 const PIECE = 1_000;
 /** Pieces sent at once. */
 const BURST = 16;
-const PATIENCE = 10_000;
+const PATIENCE = 20_000;
 const PORT = 7;
 /** DSCP EF, ECN ECT(1). */
 const TRAFFIC_CLASS = 0xb9;
@@ -40,13 +40,14 @@ export async function exchangeFiles(ends: Ends): Promise<{ up: FileReport; down:
 }
 
 /**
- * Sends numbers both ways, one each in 5 milliseconds, while something goes on, and a little longer.
- * @returns how many were sent, and those that did not arrive
+ * Sends numbers both ways, one each in 5 milliseconds if the machine has the time, while something goes on, and a few more.
+ * @param action - is told how to wait until some have been sent
+ * @returns those that did not arrive
  */
 export async function streamDuring(
   ends: Ends,
-  action: () => Promise<void>,
-): Promise<{ sent: number; lost: { up: number[]; down: number[] } }> {
+  action: (some: () => Promise<void>) => Promise<void>,
+): Promise<{ up: number[]; down: number[] }> {
   const { socket, tunnel, ours } = ends;
   const arrived: Uint8Array[] = [];
   receive(ends, (message) => arrived.push(message));
@@ -57,18 +58,23 @@ export async function streamDuring(
     tunnel.send([toDaemon(ends, piece)]);
     socket.send(piece, ours, PORT);
   }, 5);
+  const some = async () => {
+    for (const end = sent + 20; sent < end; ) await pause(5);
+  };
   try {
-    await action();
-    await pause(300);
+    await action(some);
+    await some();
   } finally {
     clearInterval(timer);
   }
-  await pause(300);
   const missing = (messages: readonly Uint8Array[]) => {
     const there = new Set(messages.map(numberOf));
     return Array.from({ length: sent }, (_, number) => number).filter((number) => !there.has(number));
   };
-  return { sent, lost: { up: missing(socket.received.slice(already)), down: missing(arrived) } };
+  const lost = () => ({ up: missing(socket.received.slice(already)), down: missing(arrived) });
+  const end = performance.now() + PATIENCE;
+  while (lost().up.length + lost().down.length > 0 && performance.now() < end) await pause(20);
+  return lost();
 }
 
 export const pause = (milliseconds: number) => new Promise<void>((done) => setTimeout(done, milliseconds));

@@ -33,12 +33,16 @@ function numbers(status: string, kind: 'IKE' | 'CHILD'): number[] {
   return Array.from(status.matchAll(states), ([, number]) => Number(number)).sort((a, b) => b - a);
 }
 
-/** The SPIs in the header of the last message of an IKE SA that is in the log, 16 hex digits each. */
+/** The SPIs in the header of the last message of an IKE SA that is in the log and has both, 16 hex digits each. */
 export function spisOf(number: number, log: string): { spiI: string; spiR: string } | undefined {
-  const sent = log.lastIndexOf(` (for #${number})`);
-  const header = sent < 0 ? -1 : log.lastIndexOf('|    initiator SPI: ', sent);
-  if (header < 0) return undefined;
-  const spis = Array.from(log.slice(header, sent).matchAll(/(?:initiator|responder) SPI:([ 0-9a-f]+)/g));
-  const [spiI, spiR] = spis.map(([, octets]) => octets.replaceAll(' ', ''));
-  return { spiI, spiR };
+  const mark = ` (for #${number})`;
+  for (let sent = log.lastIndexOf(mark); sent > 0; sent = log.lastIndexOf(mark, sent - 1)) {
+    const header = log.lastIndexOf('|    initiator SPI: ', sent);
+    if (header < 0) return undefined;
+    const spis = Array.from(log.slice(header, sent).matchAll(/(?:initiator|responder) SPI:([ 0-9a-f]+)/g));
+    const [spiI, spiR = ''] = spis.map(([, octets]) => octets.replaceAll(' ', ''));
+    // That of a request of IKE_SA_INIT is zero.
+    if (/[1-9a-f]/.test(spiR)) return { spiI, spiR };
+  }
+  return undefined;
 }
