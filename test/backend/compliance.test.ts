@@ -259,6 +259,46 @@ describe.each(carrying)('backends that carry packets: %s', (_name, factory) => {
     expect(right.unknown).toEqual([gone]);
   });
 
+  it('installs an SA whatever the handler makes of what came before it, and delivers that before what comes later', async () => {
+    const left = open(factory());
+    const right = open(factory());
+    const [spi, given] = [await reserve(right.backend), await reserve(right.backend)];
+    await left.backend.apply([{ kind: 'outbound', sa: testSa(spi, testPolicy('l')) }]);
+    for (let number = 0; number < 4; number++)
+      left.backend.tunnel('l').send([udpPacket('10.0.0.5', '10.1.0.9', Uint8Array.of(number))]);
+    const [first, second, third, fourth] = left.sent.map(({ packet }) => packet);
+    const policy = testPolicy('r', '10.1.0.0/24', '10.0.0.0/24');
+    await right.backend.apply([{ kind: 'inbound', sa: testSa(given, policy) }]);
+    const received: number[] = [];
+    right.backend.tunnel('r').onPackets((packets) => {
+      received.push(...packets.map(({ buffer, end }) => buffer[end - 1]));
+      if (received.length === 1) throw new Error('the handler has a defect');
+    });
+    right.backend.receive([first, second], testPath());
+    const installed = right.backend.apply([{ kind: 'inbound', sa: testSa(spi, policy) }]);
+    right.backend.receive([third], testPath());
+    expect(await installed).toEqual([{ ok: true, spi }]);
+    right.backend.receive([fourth], testPath());
+    expect(received).toEqual([0, 1, 2, 3]);
+    expect(right.backend.tunnel('r').counters.packetsIn).toBe(4);
+  });
+
+  it('forgets what came before an SA that is removed at once', async () => {
+    const left = open(factory());
+    const right = open(factory());
+    const spi = await reserve(right.backend);
+    await left.backend.apply([{ kind: 'outbound', sa: testSa(spi, testPolicy('l')) }]);
+    left.backend.tunnel('l').send([udpPacket('10.0.0.5', '10.1.0.9', Uint8Array.of(1))]);
+    right.backend.receive([left.sent[0].packet], testPath());
+    const policy = testPolicy('r', '10.1.0.0/24', '10.0.0.0/24');
+    await right.backend.apply([
+      { kind: 'inbound', sa: testSa(spi, policy) },
+      { kind: 'remove', direction: 'inbound', spi, path: testPath(), tunnelId: 'r' },
+    ]);
+    expect(right.events).toEqual([]);
+    expect(right.unknown).toEqual([]);
+  });
+
   it('reports an unknown SPI and is deaf to octets that are no ESP', async () => {
     const { right, received } = await pair();
     const junk = udpPacket('10.0.0.5', '10.1.0.9', new Uint8Array(40));

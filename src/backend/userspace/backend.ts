@@ -1,3 +1,4 @@
+import createDebug from 'debug';
 import type { CryptoProvider } from '../../crypto/provider.ts';
 import { InboundSa, OutboundSa } from '../../esp/sa.ts';
 import type { Origin } from '../../link/link.ts';
@@ -13,15 +14,19 @@ import type {
 import { UserSpaceTunnel } from './tunnel.ts';
 import { Usage } from './usage.ts';
 
+const log = createDebug('ike-telescope:backend');
+
 interface InboundEntry {
   readonly sa: InboundSa;
   readonly usage: Usage;
   /** Where its newest packet came from. */
   path: Origin;
   readonly tunnel: UserSpaceTunnel;
+  /** What came before it is still to be delivered: what comes now goes after that. */
+  hasEarly: boolean;
 }
 
-/** An SPI that the peer may know already, though we do not have its SA yet. */
+/** An SPI that the peer may know already, though we do not have its SA yet, or not delivered what came before it. */
 interface Reservation {
   readonly path: Origin;
   /** Came before the answer that says what the SA is: the peer may send as soon as it has answered (RFC 7296 2.8). */
@@ -79,7 +84,7 @@ class UserSpaceBackend implements Backend {
       if (packet.end - packet.start < 8) continue;
       const spi = readSpi(packet);
       const entry = this.#inbound.get(spi);
-      if (entry === undefined) {
+      if (entry === undefined || entry.hasEarly) {
         this.#receiveEarly(spi, packet, origin);
         continue;
       }
@@ -152,13 +157,28 @@ class UserSpaceBackend implements Backend {
   #installInbound(sa: SaParameters): SaResult {
     if (this.#inbound.has(sa.spi)) return { ok: false, error: 'the inbound SPI is in use' };
     const usage = new Usage('inbound', sa, this.#onSaEvent);
-    const entry = { sa: new InboundSa(this.#crypto, sa), usage, path: sa.path, tunnel: this.#tunnelOf(sa) };
+    const tunnel = this.#tunnelOf(sa);
+    const hasEarly = (this.#reserved.get(sa.spi)?.early.length ?? 0) > 0;
+    const entry = { sa: new InboundSa(this.#crypto, sa), usage, path: sa.path, tunnel, hasEarly };
     this.#inbound.set(sa.spi, entry);
-    entry.tunnel.inboundSpis.add(sa.spi);
-    const early = this.#reserved.get(sa.spi)?.early ?? [];
-    this.#reserved.delete(sa.spi);
-    for (const { packet, origin } of early) this.receive([packet], origin);
+    tunnel.inboundSpis.add(sa.spi);
+    if (hasEarly) queueMicrotask(() => this.#deliverEarly(sa.spi, entry));
+    else this.#reserved.delete(sa.spi);
     return { ok: true, spi: sa.spi };
+  }
+
+  /** Apart from the operation: what a handler makes of the packets is no result of that. */
+  #deliverEarly(spi: number, entry: InboundEntry): void {
+    const early = this.#reserved.get(spi)?.early ?? [];
+    this.#reserved.delete(spi);
+    entry.hasEarly = false;
+    for (const { packet, origin } of early) {
+      try {
+        this.receive([packet], origin);
+      } catch (error) {
+        log('a handler did not take an early packet: %o', error);
+      }
+    }
   }
 
   #installOutbound(sa: SaParameters): SaResult {
