@@ -116,12 +116,13 @@ export class IkeConnection {
     if (!this.#session.ike.closed) this.#session.perform((ike, now) => ike.abort(now));
   }
 
-  /** For the endpoint, which follows the core's events: a tunnel is there, or has other SAs. */
-  setChild(child: Child): void {
-    const { id } = child.tunnel.policy;
-    const isNew = !this.#children.has(id);
-    this.#children.set(id, child);
-    if (isNew) this.#awaited?.resolve(child);
+  /**
+   * For the endpoint, which follows the core's events: a tunnel is there, or has other SAs.
+   * @param isAskedFor - it is new, and it was not the peer who asked for it
+   */
+  setChild(child: Child, isAskedFor: boolean): void {
+    this.#children.set(child.tunnel.policy.id, child);
+    if (isAskedFor) this.#awaited?.resolve(child);
   }
 
   /** For the endpoint: a Child SA that was asked for has not come about. */

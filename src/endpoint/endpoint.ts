@@ -233,7 +233,8 @@ export class Endpoint {
       case 'child-established':
       case 'child-rekeyed': {
         const { id } = event.child.tunnel;
-        entry.connection?.setChild({ info: event.child, tunnel: this.backend.tunnel(id) });
+        const isAskedFor = event.type === 'child-established' && event.role === 'initiator';
+        entry.connection?.setChild({ info: event.child, tunnel: this.backend.tunnel(id) }, isAskedFor);
         this.#tunnels.set(id, entry);
         return;
       }

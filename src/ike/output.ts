@@ -26,8 +26,13 @@ export interface Peer {
 
 export type IkeEvent =
   | { readonly type: 'established'; readonly peer: Peer }
-  /** Both SAs are installed; at a responder this comes before the response is transmitted. */
-  | { readonly type: 'child-established'; readonly child: ChildSaInfo }
+  /** Both SAs are installed; at the responder of the exchange this comes before the response is transmitted. */
+  | {
+      readonly type: 'child-established';
+      readonly child: ChildSaInfo;
+      /** Ours in the exchange that made it: the initiator has asked for it. */
+      readonly role: 'initiator' | 'responder';
+    }
   /** Another pair of SAs has replaced that of the same tunnel (RFC 7296 2.8); late packets are accepted for a while. */
   | { readonly type: 'child-rekeyed'; readonly child: ChildSaInfo }
   /** There is an IKE SA, but not the Child SA that was asked for (RFC 7296 1.2, 1.3.1). */

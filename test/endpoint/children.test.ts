@@ -82,6 +82,18 @@ describe('a connection', () => {
     expect(accepted[0].child!.info.spiIn).toBe(connection.child!.info.spiOut);
   });
 
+  it('that asks for a Child SA does not take one that the peer makes meanwhile for it', async () => {
+    const { clock, connection, accepted } = await world(false);
+    const outcomes = Promise.allSettled([
+      connection.createChild({ tsI: [net('10.1.0.0/16')], tsR: [net('10.3.0.0/16')] }),
+      // An initiator makes none for its responder.
+      accepted[0].createChild({ tsI: [net('10.4.0.0/16')], tsR: [net('10.1.0.0/16')] }),
+    ]);
+    const [made, refused] = await clock.until(outcomes);
+    expect(made).toMatchObject({ value: { tunnel: { policy: { remote: [net('10.3.0.0/16')] } } } });
+    expect(refused).toMatchObject({ status: 'rejected', reason: expect.any(RefusedError) });
+  });
+
   it('says why a Child SA cannot be made', async () => {
     const { clock, initiator, connection, selectors } = await world(false);
     await expect(clock.until(connection.createChild(selectors))).rejects.toThrow(LocalError);

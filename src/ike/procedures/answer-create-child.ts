@@ -83,7 +83,7 @@ function* answerNew(sa: SaContext, payloads: readonly Payload[]): Procedure<Payl
     const child = yield* installInbound(sa, reserved, granted, tunnel);
     yield* installOutbound(sa, child);
     superviseChild(sa, child);
-    sa.emit({ type: 'child-established', child: childInfo(child) });
+    sa.emit({ type: 'child-established', child: childInfo(child), role: 'responder' });
   });
 }
 

@@ -250,7 +250,7 @@ function* establishChild(
     const child = yield* installInbound(sa, reserved, agreement, newTunnel(sa, 'initiator', selectors));
     yield* installOutbound(sa, child);
     superviseChild(sa, child);
-    sa.emit({ type: 'child-established', child: childInfo(child) });
+    sa.emit({ type: 'child-established', child: childInfo(child), role: 'initiator' });
   } catch (error) {
     if (error instanceof LocalError) yield* deleteSpis([reserved.spi]);
     throw error;

@@ -55,7 +55,7 @@ export function* establishChild(
   const child = yield* installInbound(sa, reserved, agreement, newTunnel(sa, role, selectors));
   yield* installOutbound(sa, child);
   superviseChild(sa, child);
-  sa.emit({ type: 'child-established', child: childInfo(child) });
+  sa.emit({ type: 'child-established', child: childInfo(child), role });
 }
 
 /** The initiator's part of the request that is about the Child SA. */
