@@ -4,6 +4,7 @@ import { parseArgs } from 'node:util';
 import { userSpaceBackend } from '../../src/backend/userspace/backend.ts';
 import { nodeProvider } from '../../src/crypto/node.ts';
 import { systemClock } from '../../src/endpoint/system-clock.ts';
+import { runInGuest } from '../guest/guest.ts';
 import { recordedFlows } from '../recordings/flows.ts';
 import { RECORDINGS, recordCell } from '../recordings/record.ts';
 import { newKey } from './authentications.ts';
@@ -12,7 +13,6 @@ import { DAEMONS, type DaemonName, type Installation } from './daemons/daemon.ts
 import { installLibreswan } from './daemons/libreswan.ts';
 import { installStrongswan } from './daemons/strongswan.ts';
 import { FEATURES, type Feature } from './features.ts';
-import { runInGuest } from './guest/guest.ts';
 import { matrix } from './report.ts';
 import { type CellReport, runCell } from './run-cell.ts';
 

@@ -5,7 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { run } from '../../../src/host/command.ts';
 import type { NetworkNamespace } from '../../../src/host/namespace.ts';
 import { programEnvironment } from '../../../src/host/programs.ts';
-import { isInGuest } from '../guest/guest.ts';
+import { isInGuest } from '../../guest/guest.ts';
 import { type Connection, type Daemon, DaemonError, type DaemonName, type Installation } from './daemon.ts';
 import { CONNECTION, ipsecConf, ipsecSecrets } from './libreswan-config.ts';
 import { KeyDatabases } from './libreswan-keys.ts';

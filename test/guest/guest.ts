@@ -4,8 +4,8 @@ import { existsSync, readFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
-import { dyingWithUs } from '../../../src/host/namespace.ts';
-import { programEnvironment } from '../../../src/host/programs.ts';
+import { dyingWithUs } from '../../src/host/namespace.ts';
+import { programEnvironment } from '../../src/host/programs.ts';
 
 /** There is no guest: a package is missing, its kernel does not boot, or it did not end in time. */
 export class GuestError extends Error {
@@ -116,9 +116,9 @@ function ownCpu(): number {
 /** Where the shell scripts are, also when this file was compiled into another folder. */
 function sources(): string {
   for (let folder = new URL('.', import.meta.url); ; folder = new URL('..', folder)) {
-    const found = fileURLToPath(new URL('test/interop/guest/', folder));
+    const found = fileURLToPath(new URL('test/guest/', folder));
     if (existsSync(join(found, 'start.sh'))) return found;
-    if (folder.pathname === '/') throw new GuestError('test/interop/guest/start.sh is not where it belongs');
+    if (folder.pathname === '/') throw new GuestError('test/guest/start.sh is not where it belongs');
   }
 }
 
