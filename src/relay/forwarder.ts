@@ -5,6 +5,7 @@ import type { Packet } from '../link/packet.ts';
 import type { AssignedAddresses, Tunnel } from '../link/sa-store.ts';
 import { type IpHeader, parseIpHeader } from '../wire/ip.ts';
 import type { RelayConfig } from './config.ts';
+import type { Drops } from './data-plane.ts';
 import { present } from './families.ts';
 import type { RelayLink } from './relay-link.ts';
 
@@ -13,9 +14,6 @@ const OVERLAY_DOWN = 'overlay-down';
 
 /** What a tunnel counts that is not a drop. */
 const CARRIED: readonly string[] = ['packetsIn', 'packetsOut', 'octetsIn', 'octetsOut'];
-
-/** Packets dropped, by reason (the decision's, the exit's, and those of ESP and its selectors); a bounded set of names. */
-export type Drops = Readonly<Record<string, number>>;
 
 /** Moves packets between clients, overlays, our own IKE and ESP, and the exit, as the forwarding decision says. */
 export class Forwarder {
@@ -44,6 +42,7 @@ export class Forwarder {
     exit?.onReturn((packet) => this.#forward([packet], { kind: 'exit' }));
   }
 
+  /** By the decision's reasons, the exit's, and those of ESP and its selectors. */
   get drops(): Drops {
     const drops = { ...this.#drops };
     for (const tunnel of this.#tunnels) addTo(drops, dropsOf(tunnel));

@@ -11,11 +11,10 @@ import { defaultChildProposals, defaultIkeProposals } from '../ike/proposal.ts';
 import type { Clock, Millis } from '../link/clock.ts';
 import { compareBytes } from '../wire/bytes.ts';
 import type { RelayConfig } from './config.ts';
-import type { Forwarder } from './forwarder.ts';
+import type { DataPlane } from './data-plane.ts';
 import { watchIdle } from './idle-watch.ts';
 import { overlayFamily, overlayMismatch, overlaySelectors } from './overlay-selectors.ts';
 import { relayAuthentication } from './profiles.ts';
-import type { RelayLink } from './relay-link.ts';
 import { relaySchedule } from './schedule.ts';
 
 /** The first dial after a start is up to so late, so that relays that start together do not all dial at once. */
@@ -30,10 +29,9 @@ export interface OverlayOptions {
   readonly config: RelayConfig;
   readonly peer: RelayDescriptor;
   readonly endpoint: Endpoint;
-  readonly link: RelayLink;
   readonly crypto: CryptoProvider;
   readonly clock: Clock;
-  readonly forwarder: Forwarder;
+  readonly plane: DataPlane;
   readonly keyLog?: KeyLog;
 }
 
@@ -111,7 +109,7 @@ export class Overlay {
     this.#failures = 0;
     this.#problem = undefined;
     this.#cancelDial();
-    const removeTunnel = this.#options.forwarder.addOverlay(this.peer.keyId, connection.child!.tunnel);
+    const removeTunnel = this.#options.plane.addOverlay(this.peer.keyId, connection.child!.tunnel);
     // A relay dials only when it has none: an older IKE SA of the same initiator is dead.
     const superseded = this.#connections.filter(({ role }) => role === connection.role);
     this.#connections = [connection, ...this.#connections];
@@ -150,7 +148,7 @@ export class Overlay {
   }
 
   #route(): void {
-    this.#options.link.setOverlay(this.peer.keyId, this.connection?.child?.tunnel);
+    this.#options.plane.setOverlay(this.peer.keyId, this.connection?.child?.tunnel);
   }
 
   #wait(): Millis {
@@ -166,7 +164,7 @@ export class Overlay {
 
   async #dial(): Promise<void> {
     if (this.#stopped || this.#connections.length > 0) return;
-    const { config, endpoint, link } = this.#options;
+    const { config, endpoint, plane } = this.#options;
     const family = overlayFamily(config.own.addresses, this.peer.addresses);
     const address = family === 4 ? this.peer.addresses.ip4 : this.peer.addresses.ip6;
     const dialling = new AbortController();
@@ -177,7 +175,7 @@ export class Overlay {
       return mismatch;
     });
     try {
-      const to = link.origin(address!, config.encapsulatedOnly);
+      const to = plane.link.origin(address!, config.encapsulatedOnly);
       const connection = await endpoint.connect(initiator, to, dialling.signal);
       this.#dialling = undefined;
       this.#add(connection);

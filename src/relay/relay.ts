@@ -1,29 +1,25 @@
-import { userSpaceBackend } from '../backend/userspace/backend.ts';
 import { AddressPool } from '../cp/address-pool.ts';
 import type { CryptoProvider } from '../crypto/provider.ts';
 import type { IkeConnection } from '../endpoint/connection.ts';
 import { Endpoint } from '../endpoint/endpoint.ts';
 import { lifetimes } from '../endpoint/lifetimes.ts';
-import type { Exit } from '../forward/exit.ts';
 import type { ResponderConfig } from '../ike/config.ts';
 import type { KeyLog } from '../ike/key-log.ts';
 import { defaultChildProposals, relayIkeProposals } from '../ike/proposal.ts';
 import type { Clock, Millis } from '../link/clock.ts';
-import type { Origin } from '../link/link.ts';
-import { LinkError } from '../link/link.ts';
-import type { AssignedAddresses, BackendFactory } from '../link/sa-store.ts';
-import type { Native } from '../native/native.ts';
+import { type Link, LinkError, type Origin } from '../link/link.ts';
+import type { AssignedAddresses } from '../link/sa-store.ts';
 import { type Address, familyOf } from '../wire/address.ts';
 import { equalBytes } from '../wire/bytes.ts';
 import { overlayMtuOf, type RelayConfig } from './config.ts';
-import { type Drops, Forwarder } from './forwarder.ts';
-import { CLIENT_MTU, hostLinks, openExit } from './host.ts';
+import type { DataPlane, Drops } from './data-plane.ts';
+import { CLIENT_MTU } from './host.ts';
 import { watchIdle } from './idle-watch.ts';
 import { LimitedAssigner } from './limited-assigner.ts';
 import { Overlay } from './overlay.ts';
 import { ProfileName, relayProfiles } from './profiles.ts';
-import { type HostLinks, RelayLink } from './relay-link.ts';
 import { relaySchedule } from './schedule.ts';
+import { openUserSpacePlane, type UserSpaceParts } from './user-space-plane.ts';
 
 /**
  * How long an initiator may be silent before IKE_AUTH is over: 14 sends of the schedule with which telescopes are built, so that
@@ -33,20 +29,12 @@ const HALF_OPEN_TIMEOUT: Millis = 45_000;
 /** Clients check their hops more often than this; one that is silent for so long is asked whether it is there. */
 const CLIENT_IDLE: Millis = 60_000;
 
-export interface RelayOptions {
+export interface RelayOptions extends UserSpaceParts {
   readonly config: RelayConfig;
   readonly crypto: CryptoProvider;
   readonly clock: Clock;
-  /** For plain ESP and for exits with a TUN device. */
-  readonly native?: Native;
-  /** Default: ESP in user space. */
-  readonly backend?: BackendFactory;
-  /** Default: the host's networks. */
-  readonly links?: HostLinks;
   /** Is told all keys, of clients and of overlays. Default: nobody is. */
   readonly keyLog?: KeyLog;
-  /** Default: what the configuration asks for. The relay closes it. */
-  readonly exit?: Exit;
 }
 
 /** What a relay is doing, for its operator. */
@@ -84,23 +72,23 @@ export class Relay {
   readonly ready: Promise<void>;
   readonly #options: RelayOptions;
   readonly #endpoint: Endpoint;
-  readonly #forwarder: Forwarder;
+  readonly #plane: DataPlane;
   /** By key id. */
   readonly #overlays: ReadonlyMap<string, Overlay>;
   /** What to do when one is gone. */
   readonly #clients = new Map<IkeConnection, () => void>();
   #closing: Promise<void> | undefined;
 
-  private constructor(options: RelayOptions, endpoint: Endpoint, link: RelayLink, exit: Exit | undefined) {
+  private constructor(options: RelayOptions, endpoint: Endpoint, plane: DataPlane) {
     const { config, crypto, clock, keyLog } = options;
     this.#options = options;
     this.#endpoint = endpoint;
-    this.#forwarder = new Forwarder(config, link, exit);
+    this.#plane = plane;
     this.#overlays = new Map(
-      config.peers.map((peer) => {
-        const forwarder = this.#forwarder;
-        return [peer.keyId, new Overlay({ config, peer, endpoint, link, forwarder, crypto, clock, keyLog })];
-      }),
+      config.peers.map((peer) => [
+        peer.keyId,
+        new Overlay({ config, peer, endpoint, plane, crypto, clock, keyLog }),
+      ]),
     );
     this.ready = Promise.all([...this.#overlays.values()].map((overlay) => overlay.ready)).then(() => {});
   }
@@ -110,30 +98,29 @@ export class Relay {
    * @throws LinkError, ExitError, NativeError, CommandError saying what to do; nothing is left open then
    */
   static async open(options: RelayOptions): Promise<Relay> {
-    const { config, crypto, clock, native } = options;
-    const link = new RelayLink(options.links ?? (await hostLinks(config, native)));
-    requireOverlayMtu(config, link);
-    const exit = options.exit ?? (await openExit(config, { native, clock, random: crypto.random }));
+    const { config, crypto, clock } = options;
+    const plane = await openUserSpacePlane(config, options, options);
     try {
+      requireOverlayMtu(config, plane.link);
       const endpoint = await Endpoint.open({
-        link,
-        backend: options.backend ?? userSpaceBackend(crypto),
+        link: plane.link,
+        backend: plane.backend,
         crypto,
         clock,
         isKnownPeer: (origin) => isPeerHost(config, origin),
       });
-      const relay = new Relay(options, endpoint, link, exit);
+      const relay = new Relay(options, endpoint, plane);
       relay.#start();
       return relay;
     } catch (error) {
-      await exit?.close();
+      await plane.close();
       throw error;
     }
   }
 
   state(): RelayState {
     const { peers } = this.#options.config;
-    const { exitProblem } = this.#forwarder;
+    const { exitProblem, drops } = this.#plane;
     return {
       clients: [...this.#clients.keys()].flatMap(({ origin, child }) => {
         if (child === undefined) return [];
@@ -158,7 +145,7 @@ export class Relay {
       }),
       ...(exitProblem !== undefined && { exitProblem }),
       ikeSas: this.#endpoint.size,
-      drops: this.#forwarder.drops,
+      drops,
     };
   }
 
@@ -171,12 +158,13 @@ export class Relay {
   async #close(): Promise<void> {
     this.#endpoint.stopListening();
     for (const overlay of this.#overlays.values()) overlay.stop();
-    await this.#forwarder.closeExit();
+    await this.#plane.closeExit();
     // Clients first: the Deletes of those behind other relays travel through the overlays.
     await Promise.all(
       [...this.#clients.keys()].map((connection) => this.#endpoint.closeConnection(connection)),
     );
     await this.#endpoint.close();
+    await this.#plane.close();
   }
 
   #start(): void {
@@ -198,7 +186,7 @@ export class Relay {
   }
 
   #accept(connection: IkeConnection): void {
-    const { peer, child } = connection;
+    const { peer, child, origin } = connection;
     if (peer.profile === ProfileName.OVERLAY) {
       for (const overlay of this.#overlays.values()) {
         if (equalBytes(overlay.peer.publicKey, peer.publicKey!)) overlay.accept(connection);
@@ -208,7 +196,8 @@ export class Relay {
     const { clock, crypto } = this.#options;
     const removeFormer = this.#clients.get(connection);
     removeFormer?.();
-    this.#clients.set(connection, this.#forwarder.addClient(child!.info.assigned!, child!.tunnel));
+    const { assigned } = child!.info;
+    this.#clients.set(connection, this.#plane.addClient(assigned!, child!.tunnel, origin));
     if (removeFormer !== undefined) return;
     watchIdle(connection, clock, () => CLIENT_IDLE * (0.8 + (0.4 * crypto.random(1)[0]) / 256));
   }
@@ -252,7 +241,7 @@ function isPeerHost({ peers }: RelayConfig, { overlayPeer, address }: Origin): b
 }
 
 /** The descriptor promises clients an overlay MTU. @throws LinkError if the host's network cannot carry it */
-function requireOverlayMtu({ own, encapsulatedOnly }: RelayConfig, link: RelayLink): void {
+function requireOverlayMtu({ own, encapsulatedOnly }: RelayConfig, link: Link): void {
   const family = own.addresses.ip4 === undefined ? 6 : 4;
   const possible = overlayMtuOf(link.mtu, family, encapsulatedOnly);
   if (own.overlayMtu <= possible) return;
