@@ -2,7 +2,6 @@ import { createHash, randomBytes } from 'node:crypto';
 import { createSocket, type Socket } from 'node:dgram';
 import { once } from 'node:events';
 import { stringify } from 'yaml';
-import { userSpaceBackend } from '../backend/userspace/backend.ts';
 import { defaultProvider } from '../crypto/default.ts';
 import { systemClock } from '../endpoint/system-clock.ts';
 import { parseRelayConfig, type RelayConfig } from '../relay/config.ts';
@@ -84,7 +83,6 @@ export async function runLoopbackDemo(
       configs.map(({ own }) => own),
       {
         crypto,
-        backend: userSpaceBackend(crypto),
         clock: systemClock,
         encapsulated: true,
         signal,

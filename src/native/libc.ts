@@ -54,6 +54,7 @@ export class Libc {
   readonly #recvfrom: Call;
   readonly #sendto: Call;
   readonly #setns: Call;
+  readonly #unshare: Call;
 
   constructor(koffi: Koffi) {
     this.koffi = koffi;
@@ -80,6 +81,7 @@ export class Libc {
       'intptr_t sendto(int fd, uintptr_t buffer, size_t length, int flags, uintptr_t name, uint32_t nameLength)',
     );
     this.#setns = library.func('int setns(int fd, int kind)');
+    this.#unshare = library.func('int unshare(int flags)');
   }
 
   /** The error of the last failed call: `what` was tried, and per errno name what to do about it. */
@@ -148,6 +150,11 @@ export class Libc {
 
   setNetworkNamespace(fd: number): number {
     return this.#setns(fd, linux.CLONE_NEWNET);
+  }
+
+  /** A network namespace of its own for this thread. */
+  unshareNetwork(): number {
+    return this.#unshare(linux.CLONE_NEWNET);
   }
 
   /** Writes a sockaddr_in or sockaddr_in6; its length. */

@@ -37,4 +37,9 @@ export const IFF_NO_PI = 0x1000;
 /** Octets of an interface name with its terminating zero. */
 export const IFNAMSIZ = 16;
 
+export const SOL_UDP = 17;
+/** ESP in UDP (RFC 3948): the kernel takes the ESP that a UDP socket receives. */
+export const UDP_ENCAP = 100;
+export const UDP_ENCAP_ESPINUDP = 2;
+
 export const CLONE_NEWNET = 0x40000000;

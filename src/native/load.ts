@@ -3,9 +3,9 @@ import { familyOf } from '../wire/address.ts';
 import { openCapture } from './capture.ts';
 import { type Koffi, Libc } from './libc.ts';
 import type { Native } from './native.ts';
-import { withinNetworkNamespace } from './network-namespace.ts';
+import { newNetworkNamespace, withinNetworkNamespace } from './network-namespace.ts';
 import { NativeRawEsp } from './raw-esp.ts';
-import { openPingSocket, openRawEspFd, openUdp } from './sockets.ts';
+import { openPingSocket, openRawEspFd, openUdp, setConstantHeader, takeEspInUdp } from './sockets.ts';
 import { openTun } from './tun.ts';
 
 /** The native interface, or why there is none on this machine. */
@@ -42,8 +42,11 @@ function nativeOf(libc: Libc): Native {
     openRawEsp: (local) => new NativeRawEsp(libc, openRawEspFd(libc, local), familyOf(local)),
     adoptRawEsp: (fd, family) => new NativeRawEsp(libc, fd, family),
     openUdp: (local, port) => openUdp(libc, local, port),
+    setConstantHeader: (fd, family) => setConstantHeader(libc, fd, family),
+    takeEspInUdp: (fd) => takeEspInUdp(libc, fd),
     openCapture: (interfaceName) => openCapture(libc, interfaceName),
     openPingSocket: (family) => openPingSocket(libc, family),
+    newNetworkNamespace: () => newNetworkNamespace(libc),
     withinNetworkNamespace: (file, action) => withinNetworkNamespace(libc, file, action),
   };
 }

@@ -15,13 +15,22 @@ export interface Native {
   adoptRawEsp(fd: number, family: Family): RawEspSocket;
   /** A UDP socket bound to `local` (port 0: the kernel's choice), as an fd for dgram's bind({fd}). @throws NativeError */
   openUdp(local: Address, port: number): number;
+  /** Gives what a UDP socket sends the constant IP header that raw ESP sockets have. @throws NativeError */
+  setConstantHeader(fd: number, family: Family): void;
+  /** From now on the kernel's IPsec takes the ESP that a UDP socket receives (RFC 3948), and keepalives. @throws NativeError */
+  takeEspInUdp(fd: number): void;
   /** Captures every frame, in both directions, of an interface (AF_PACKET). @throws NativeError */
   openCapture(interfaceName: string): CaptureSocket;
   /** A datagram ICMP (or ICMPv6) socket for echo requests, as an fd for dgram; needs ping_group_range. @throws NativeError */
   openPingSocket(family: Family): number;
   /**
-   * Runs `action` (synchronous) with this thread in the network namespace of a file such as /proc/PID/ns/net; sockets and
-   * devices that it opens stay there. Always returns to the namespace it came from, or ends the process. Not for dgram,
+   * A new network namespace, in which nothing is up, as an fd. It lasts as long as the fd, sockets and processes in it; nothing has a
+   * name for it. @throws NativeError
+   */
+  newNetworkNamespace(): number;
+  /**
+   * Runs `action` (synchronous) with this thread in the network namespace of a file such as /proc/PID/ns/net; sockets,
+   * devices and child processes that it opens stay there. Always returns to the namespace it came from, or ends the process. Not for dgram,
    * whose bind is asynchronous (see `openUdp`), nor for the first use of libuv's threads (asynchronous fs, DNS), which
    * would stay there for good.
    */

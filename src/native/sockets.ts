@@ -37,15 +37,8 @@ function domain(family: Family): number {
   return family === 6 ? linux.AF_INET6 : linux.AF_INET;
 }
 
-/** An fd of a raw ESP socket bound to `local`. @throws NativeError */
-export function openRawEspFd(libc: Libc, local: Address): number {
-  const what = `raw socket for ESP (IP protocol 50) at ${local}`;
-  const remedies = {
-    EPERM:
-      'it needs CAP_NET_RAW: run as root, or use ESP in UDP (extend --encapsulation udp, or encapsulation: udp in relay.yaml)',
-    EADDRNOTAVAIL: 'that is not an address of this host',
-  };
-  const family = familyOf(local);
+/** The IP header that all our packets have: DF whatever the path's MTU is said to be, TTL 64, no flow label. @throws NativeError */
+export function setConstantHeader(libc: Libc, fd: number, family: Family): void {
   const options =
     family === 4
       ? [
@@ -58,11 +51,28 @@ export function openRawEspFd(libc: Libc, local: Address): number {
           [linux.IPPROTO_IPV6, linux.IPV6_UNICAST_HOPS, OUTER_TTL],
           [linux.IPPROTO_IPV6, linux.IPV6_AUTOFLOWLABEL, 0],
         ];
+  for (const [level, option, value] of options) {
+    if (libc.setOption(fd, level, option, value) < 0) throw libc.failure(`socket option ${level}/${option}`);
+  }
+}
+
+/** Has the kernel's IPsec take the ESP that a UDP socket receives. @throws NativeError */
+export function takeEspInUdp(libc: Libc, fd: number): void {
+  if (libc.setOption(fd, linux.SOL_UDP, linux.UDP_ENCAP, linux.UDP_ENCAP_ESPINUDP) < 0)
+    throw libc.failure('ESP in UDP', { ENOPROTOOPT: 'this kernel has no IPsec: modprobe esp4' });
+}
+
+/** An fd of a raw ESP socket bound to `local`. @throws NativeError */
+export function openRawEspFd(libc: Libc, local: Address): number {
+  const what = `raw socket for ESP (IP protocol 50) at ${local}`;
+  const remedies = {
+    EPERM:
+      'it needs CAP_NET_RAW: run as root, or use ESP in UDP (extend --encapsulation udp, or encapsulation: udp in relay.yaml)',
+    EADDRNOTAVAIL: 'that is not an address of this host',
+  };
+  const family = familyOf(local);
   return openSocket(libc, what, [domain(family), linux.SOCK_RAW, IpProtocol.ESP], remedies, (fd) => {
-    for (const [level, option, value] of options) {
-      if (libc.setOption(fd, level, option, value) < 0)
-        throw libc.failure(`${what}, option ${level}/${option}`);
-    }
+    setConstantHeader(libc, fd, family);
     enlargeReceiveBuffer(libc, fd);
     if (libc.bind(fd, libc.writeName(local, 0)) < 0) throw libc.failure(what, remedies);
   });

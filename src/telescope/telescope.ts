@@ -9,13 +9,13 @@ import type { RetransmissionSchedule } from '../ike/config.ts';
 import type { KeyLog } from '../ike/key-log.ts';
 import type { Clock } from '../link/clock.ts';
 import type { Link } from '../link/link.ts';
-import type { AssignedAddresses, BackendFactory, Tunnel } from '../link/sa-store.ts';
+import type { AssignedAddresses, Tunnel } from '../link/sa-store.ts';
 import { type Address, type Family, familyOf } from '../wire/address.ts';
+import { type TelescopeBackend, userSpaceHops } from './backend.ts';
 import { TelescopeError } from './errors.ts';
 import { watchLiveness } from './liveness.ts';
 import { assignedAddress, buildSchedule, hopConfig } from './profile.ts';
 import { addressOf, type RelayTarget } from './relay-target.ts';
-import { TunnelLink } from './tunnel-link.ts';
 
 /** The inner MTU of every telescope: one figure for the whole network, because a personal one is a fingerprint. */
 export const INNER_MTU = 1280;
@@ -26,8 +26,8 @@ export const MAX_HOPS = 8;
 export interface TelescopeOptions {
   /** Default: node:crypto. */
   readonly crypto?: CryptoProvider;
-  /** The data plane of every hop. Default: user space. */
-  readonly backend?: BackendFactory;
+  /** What carries the hops. Default: user space. */
+  readonly backend?: TelescopeBackend;
   /** Default: the system's. */
   readonly clock?: Clock;
   /** Of the addresses that relays assign. Default: 4 if the whole path can, else 6. */
@@ -77,10 +77,10 @@ export async function extend(
 ): Promise<Hop> {
   const { crypto = defaultProvider(), clock = systemClock, family = 4, encapsulated = false } = options;
   const { keyLog } = options;
-  const backend = options.backend ?? userSpaceBackend(crypto);
+  const backend = options.backend ?? userSpaceHops(userSpaceBackend(crypto));
   const retransmission = options.retransmission ?? buildSchedule;
   const started = clock.now();
-  const endpoint = await Endpoint.open({ link, backend, crypto, clock });
+  const endpoint = await Endpoint.open({ link, backend: backend.over(link), crypto, clock });
   try {
     const to = link.origin(at.address, at.first && encapsulated);
     const traversal = at.first ? link.origin(at.address, true) : undefined;
@@ -102,7 +102,7 @@ export async function extend(
       milliseconds: clock.now() - started,
       tunnel,
       connection,
-      link: new TunnelLink(tunnel, next, Math.min(mtu, relay.overlayMtu)),
+      link: backend.linkOf(tunnel, next, Math.min(mtu, relay.overlayMtu)),
       close: () => endpoint.close(),
     };
   } catch (error) {

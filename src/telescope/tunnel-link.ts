@@ -1,4 +1,4 @@
-import { type Attachment, type Link, LinkError, type LinkHandlers, type Origin } from '../link/link.ts';
+import type { Attachment, Link, LinkHandlers, Origin } from '../link/link.ts';
 import { type Packet, udpPacket } from '../link/packet.ts';
 import type { Tunnel } from '../link/sa-store.ts';
 import { type Address, addressBytes, addressText, type Family, familyOf } from '../wire/address.ts';
@@ -11,9 +11,7 @@ import {
   parseUdpHeader,
   writeIpHeader,
 } from '../wire/ip.ts';
-
-/** IKE inside a telescope: both ports fixed, never 4500 (K28). */
-const IKE_PORT = 500;
+import { HOP_IKE_PORT, hopOrigin } from './hop-origin.ts';
 
 /**
  * A tunnel as the link of the next hop (S.1): IKE and ESP leave from the address that the relay assigned, and nothing
@@ -38,19 +36,7 @@ export class TunnelLink implements Link {
   }
 
   origin(address: Address): Origin {
-    if (familyOf(address) !== this.#family) {
-      throw new LinkError(
-        `an IPv${familyOf(address)} address cannot be reached from the IPv${this.#family} address that the previous relay assigned; use the relay's IPv${this.#family} address`,
-      );
-    }
-    return {
-      linkId: this.id,
-      address,
-      port: IKE_PORT,
-      localAddress: this.#assigned,
-      localPort: IKE_PORT,
-      encapsulated: false,
-    };
+    return hopOrigin(this.id, this.#assigned, address);
   }
 
   async attach(handlers: LinkHandlers): Promise<Attachment> {
@@ -80,7 +66,7 @@ export class TunnelLink implements Link {
       handlers.esp([packet], this.#originOf(packet.buffer, header, 0));
     } else if (header.protocol === IpProtocol.UDP) {
       const udp = parseUdpHeader(packet.buffer, header);
-      if (udp?.destinationPort !== IKE_PORT) return;
+      if (udp?.destinationPort !== HOP_IKE_PORT) return;
       handlers.ike(
         packet.buffer.slice(udp.payload, udp.end),
         this.#originOf(packet.buffer, header, udp.sourcePort),
@@ -89,21 +75,15 @@ export class TunnelLink implements Link {
   }
 
   #originOf(buffer: Uint8Array, header: IpHeader, port: number): Origin {
-    return {
-      linkId: this.id,
-      address: addressText(buffer.subarray(header.source, header.source + this.#source.length)),
-      port,
-      localAddress: this.#assigned,
-      localPort: port === 0 ? 0 : IKE_PORT,
-      encapsulated: false,
-    };
+    const source = buffer.subarray(header.source, header.source + this.#source.length);
+    return hopOrigin(this.id, this.#assigned, addressText(source), port);
   }
 
   #sendIke(message: Uint8Array, to: Origin): void {
     const packet = udpPacket(message, {
       source: this.#source,
       destination: addressBytes(to.address),
-      sourcePort: IKE_PORT,
+      sourcePort: HOP_IKE_PORT,
       destinationPort: to.port,
     });
     this.#tunnel.send([packet]);

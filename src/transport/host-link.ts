@@ -17,7 +17,7 @@ const NAT_KEEPALIVE = Uint8Array.of(0xff);
 export interface InheritedSockets {
   readonly ike: number;
   readonly encapsulated: number;
-  /** Not needed by a link that is `encapsulatedOnly`. */
+  /** Not needed by a link that is `encapsulatedOnly`, or without ESP. */
   readonly rawEsp?: number;
   /** For a link that is `towards` somebody. */
   readonly route?: number;
@@ -42,6 +42,8 @@ export interface HostLinkOptions {
   readonly peerEncapsulatedPort?: number;
   /** No plain ESP (no koffi, or no CAP_NET_RAW): peers are to be made to use UDP. */
   readonly encapsulatedOnly?: boolean;
+  /** ESP is the kernel's, plain and in UDP: the link carries IKE only. Needs `native`. */
+  readonly kernelEsp?: boolean;
   readonly sockets?: InheritedSockets;
 }
 
@@ -105,20 +107,22 @@ export class HostLink implements Link {
     };
     try {
       const ike = await openUdpSocket(
-        { address, port: this.#ports.ike, fd: sockets?.ike },
+        { address, port: this.#ports.ike, fd: this.#prepare(this.#ports.ike, sockets?.ike) },
         (message, source) =>
           handlers.ike(plainBytes(message), this.#received(source.address, source.port, ike.port, false)),
       );
       opened.push(ike);
+      const encapsulatedFd = this.#prepare(this.#ports.encapsulated, sockets?.encapsulated);
       const encapsulated = await openUdpSocket(
-        { address, port: this.#ports.encapsulated, fd: sockets?.encapsulated },
+        { address, port: this.#ports.encapsulated, fd: encapsulatedFd },
         (datagram, source) =>
           this.#receiveEncapsulated(plainBytes(datagram), source, encapsulated.port, handlers),
       );
       opened.push(encapsulated);
       this.#ports.ike = ike.port;
       this.#ports.encapsulated = encapsulated.port;
-      const raw = this.encapsulatedOnly ? undefined : this.#openRawEsp();
+      if (this.#options.kernelEsp) this.#native.takeEspInUdp(encapsulatedFd!);
+      const raw = this.encapsulatedOnly || this.#options.kernelEsp ? undefined : this.#openRawEsp();
       if (raw !== undefined) opened.push(raw);
       if (towards !== undefined) {
         const stop = watchRoute(towards, sockets?.route, (found) => this.#take(found));
@@ -158,14 +162,27 @@ export class HostLink implements Link {
     this.#onMoved();
   }
 
-  #openRawEsp(): RawEspSocket {
-    const { native, sockets } = this.#options;
+  get #native(): Native {
+    const { native } = this.#options;
+    if (native !== undefined) return native;
+    throw new LinkError(
+      'plain ESP (IP protocol 50) needs the optional package koffi; without it use ESP in UDP only',
+    );
+  }
+
+  /** The fd of a UDP socket beside the kernel's ESP, with headers like those of ESP; undefined: none is asked for. */
+  #prepare(port: number, inherited: number | undefined): number | undefined {
+    if (!this.#options.kernelEsp) return inherited;
     const address = this.#boundAddress;
-    if (native === undefined) {
-      throw new LinkError(
-        'plain ESP (IP protocol 50) needs the optional package koffi; without it use ESP in UDP only',
-      );
-    }
+    const fd = inherited ?? this.#native.openUdp(address, port);
+    this.#native.setConstantHeader(fd, familyOf(address));
+    return fd;
+  }
+
+  #openRawEsp(): RawEspSocket {
+    const { sockets } = this.#options;
+    const native = this.#native;
+    const address = this.#boundAddress;
     try {
       return sockets?.rawEsp === undefined
         ? native.openRawEsp(address)

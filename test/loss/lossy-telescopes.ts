@@ -1,6 +1,7 @@
 import { userSpaceBackend } from '../../src/backend/userspace/backend.ts';
 import { nodeProvider } from '../../src/crypto/node.ts';
 import type { Millis } from '../../src/link/clock.ts';
+import { userSpaceHops } from '../../src/telescope/backend.ts';
 import { buildSchedule } from '../../src/telescope/profile.ts';
 import { openTelescope } from '../../src/telescope/telescope.ts';
 import { SaLedger, unpaired } from '../support/sa-ledger.ts';
@@ -126,7 +127,7 @@ class LossTrial {
     network.setFault(name, 'a', this.#rough(number + HOPS, LOSS));
     const started = clock.now();
     try {
-      const backend = ledger.over(userSpaceBackend(crypto));
+      const backend = userSpaceHops(ledger.over(userSpaceBackend(crypto)));
       const telescope = await openTelescope(host, path, { crypto, clock, backend });
       this.#times.push(clock.now() - started);
       network.setFault(name, 'a', undefined);

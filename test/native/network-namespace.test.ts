@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
-import { readlinkSync } from 'node:fs';
+import { closeSync, readlinkSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { internetChecksum } from '../../src/wire/ip.ts';
 import { nodeCommand } from '../support/compiled.ts';
@@ -23,6 +23,20 @@ describe('withinNetworkNamespace', () => {
       ).toThrow(RangeError);
       expect(current()).toBe(home);
     }));
+
+  it('enters new ones, which have nothing but a loopback interface that is down', () => {
+    const home = current();
+    const fds = [native().newNetworkNamespace(), native().newNetworkNamespace()];
+    const files = fds.map((fd) => `/proc/self/fd/${fd}`);
+    expect(current()).toBe(home);
+    const names = files.map((file) => native().withinNetworkNamespace(file, current));
+    expect(new Set([...names, home]).size).toBe(3);
+    const links = native().withinNetworkNamespace(files[0], () =>
+      spawnSync('ip', ['-oneline', 'link', 'show', 'up'], { encoding: 'utf8' }),
+    );
+    expect(links).toMatchObject({ status: 0, stdout: '' });
+    for (const fd of fds) closeSync(fd);
+  });
 
   it('says why it cannot enter', () => {
     const home = current();

@@ -13,6 +13,7 @@ import type { BackendFactory, Tunnel, TunnelHandler } from '../../src/link/sa-st
 import { Forwarder } from '../../src/relay/forwarder.ts';
 import { relayProfiles } from '../../src/relay/profiles.ts';
 import { RelayLink } from '../../src/relay/relay-link.ts';
+import { userSpaceHops } from '../../src/telescope/backend.ts';
 import { openTelescope, type Telescope } from '../../src/telescope/telescope.ts';
 import { TunnelLink } from '../../src/telescope/tunnel-link.ts';
 import { parsePrefix } from '../../src/wire/address.ts';
@@ -128,7 +129,7 @@ async function join(
   const link = relays.client(name, address, ['a']);
   const route = path.map((relay) => relays.configs.get(relay)!.own);
   const opened = await relays.clock.until(
-    openTelescope(link, route, { crypto, backend, clock: relays.clock }),
+    openTelescope(link, route, { crypto, backend: userSpaceHops(backend), clock: relays.clock }),
   );
   const received: Uint8Array[] = [];
   opened.tunnel.onPackets((packets) => {

@@ -1,5 +1,4 @@
 import { afterEach, describe, expect, it } from 'vitest';
-import { userSpaceBackend } from '../../src/backend/userspace/backend.ts';
 import { nodeProvider } from '../../src/crypto/node.ts';
 import { systemClock } from '../../src/endpoint/system-clock.ts';
 import { Relay } from '../../src/relay/relay.ts';
@@ -39,10 +38,8 @@ describe('relays on sockets of the host, without privileges', () => {
       encapsulatedOnly: true,
     });
     const path = ['a', 'b'].map((name) => configs.get(name)!.own);
-    const backend = userSpaceBackend(crypto);
     const telescope = await openTelescope(link, path, {
       crypto,
-      backend,
       clock: systemClock,
       encapsulated: true,
     });

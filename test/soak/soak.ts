@@ -3,6 +3,7 @@ import { nodeProvider } from '../../src/crypto/node.ts';
 import { ExchangeType } from '../../src/ike/constants.ts';
 import type { Clock, Millis } from '../../src/link/clock.ts';
 import type { Link } from '../../src/link/link.ts';
+import { userSpaceHops } from '../../src/telescope/backend.ts';
 import { extend, type Hop, INNER_MTU, Telescope } from '../../src/telescope/telescope.ts';
 import { openUdp, type TelescopeUdp } from '../../src/telescope/udp.ts';
 import { hex } from '../../src/wire/bytes.ts';
@@ -174,7 +175,7 @@ class SoakTrial {
     for (const [index, relay] of this.#world.path.entries()) {
       const ledger = new SaLedger();
       const seen = { ikeRekeys: [], requests: { client: new Set<string>(), relay: new Set<string>() } };
-      const options = { crypto, clock, backend: ledger.over(userSpaceBackend(crypto)) };
+      const options = { crypto, clock, backend: userSpaceHops(ledger.over(userSpaceBackend(crypto))) };
       const link = losingIke(under, this.#ikeFate(seen));
       const at = { address: relay.addresses.ip4!, first: index === 0 };
       const hop = await this.#world.clock.until(extend(link, relay, at, options));

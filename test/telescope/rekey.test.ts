@@ -2,6 +2,7 @@ import { expect, it } from 'vitest';
 import { userSpaceBackend } from '../../src/backend/userspace/backend.ts';
 import { nodeProvider } from '../../src/crypto/node.ts';
 import type { BackendFactory, SaEvent, SaParameters } from '../../src/link/sa-store.ts';
+import { userSpaceHops } from '../../src/telescope/backend.ts';
 import { openUdp } from '../../src/telescope/udp.ts';
 import { DESTINATION, TelescopeWorld } from '../support/sim-telescope.ts';
 
@@ -50,7 +51,7 @@ it('loses no packet when every layer is rekeyed, by the client, by the relays, a
   const world = await TelescopeWorld.open({
     relayOptions: (name) => ({ backend: relays.get(name)!.factory }),
   });
-  const telescope = await world.build({ backend: client.factory });
+  const telescope = await world.build({ backend: userSpaceHops(client.factory) });
   const udp = openUdp(telescope, 4_321);
   const received = new Set<string>();
   udp.onMessage((message) => received.add(new TextDecoder().decode(message)));
