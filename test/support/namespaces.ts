@@ -55,7 +55,7 @@ export function native(): Native {
 }
 
 /** Opens something in a namespace: `within(ns, () => native().openTun('t0'))`. */
-export function within<T>(namespace: NetworkNamespace, action: () => T): T {
+export function within<T>(namespace: Pick<NetworkNamespace, 'file'>, action: () => T): T {
   return native().withinNetworkNamespace(namespace.file, action);
 }
 

@@ -51,12 +51,17 @@ const PATIENCE = 15_000;
 
 /** Installs a version of strongSwan, if it is not yet. @throws CommandError */
 export async function installStrongswan(name: keyof typeof SUITES): Promise<Installation> {
-  const root = await rootFolder({ name, suite: SUITES[name], packages: PACKAGES });
+  const root = await strongswanRoot(name);
   return {
     name,
     version: await versionIn(root),
     start: (namespace, connection) => Strongswan.start(root, namespace, connection),
   };
+}
+
+/** A root folder with a version of strongSwan. @throws CommandError */
+export function strongswanRoot(name: keyof typeof SUITES): Promise<string> {
+  return rootFolder({ name, suite: SUITES[name], packages: PACKAGES });
 }
 
 /** The program that says so would also like to speak to a daemon, and fails. */

@@ -1,0 +1,13 @@
+import type { Address } from '../../src/wire/address.ts';
+
+/** Where programs run whose only way out is a telescope. */
+export interface Application {
+  /** A process in its network namespace. */
+  readonly pid: number;
+  readonly addresses: readonly Address[];
+  /** The only way out, and its MTU. */
+  readonly device: string;
+  readonly mtu: number;
+  /** Closes the telescope in an orderly way. */
+  close(): Promise<void>;
+}

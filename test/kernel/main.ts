@@ -1,0 +1,131 @@
+import { parseArgs } from 'node:util';
+import { runInGuest } from '../guest/guest.ts';
+import { strongswanRoot } from '../interop/daemons/strongswan.ts';
+import { type Figures, SCENARIOS } from './scenarios.ts';
+import { openWorld } from './world.ts';
+
+const USAGE = `npm run test:kernel -- [options]
+
+  --json        one JSON object per scenario, and all of them as the last line
+  --only A,B    only these scenarios
+  --list        only say which there are`;
+
+/** What became of a scenario. */
+interface Report {
+  readonly scenario: string;
+  readonly ok: boolean;
+  readonly seconds: number;
+  readonly figures: Figures;
+  readonly error?: string;
+}
+
+/** Scenarios for one guest kernel each, which has one CPU. */
+const GUESTS = [['baseline'], ['b']];
+
+/** A guest may take so long, in seconds. */
+const LIMIT = 460;
+
+const { values } = parseArgs({
+  options: {
+    json: { type: 'boolean', default: false },
+    only: { type: 'string', default: Object.keys(SCENARIOS).join() },
+    list: { type: 'boolean', default: false },
+    help: { type: 'boolean', default: false },
+    /** We are in a guest; the folder with strongSwan. */
+    guest: { type: 'string' },
+  },
+});
+if (values.help) {
+  console.log(USAGE);
+  process.exit(0);
+}
+if (values.list) {
+  for (const [name, { title }] of Object.entries(SCENARIOS)) console.log(`${name}: ${title}`);
+  process.exit(0);
+}
+const wanted = values.only.split(',');
+const unknown = wanted.find((name) => !(name in SCENARIOS));
+if (unknown !== undefined) {
+  console.error(`there is no scenario '${unknown}'\n\n${USAGE}`);
+  process.exit(2);
+}
+const reports: Report[] = [];
+if (values.guest !== undefined) {
+  for (const name of wanted) take(await runScenario(name, values.guest));
+} else {
+  const root = await strongswanRoot('strongswan-5.9');
+  await Promise.all(
+    GUESTS.map((names) =>
+      runGuest(
+        names.filter((name) => wanted.includes(name)),
+        root,
+      ),
+    ),
+  );
+}
+const results = reports.map(({ scenario, ok }) => [scenario, ok ? 'pass' : 'fail']);
+const figures = reports.flatMap(({ scenario, figures }) =>
+  Object.entries(figures).map(([name, value]) => [`${scenario}: ${name}`, value]),
+);
+console.log(JSON.stringify({ scenarios: Object.fromEntries(results), figures: Object.fromEntries(figures) }));
+// What a scenario that failed may have left open is no reason to go on.
+process.exit(reports.length > 0 && reports.every(({ ok }) => ok) ? 0 : 1);
+
+/** Never throws. */
+async function runScenario(name: string, root: string): Promise<Report> {
+  const started = performance.now();
+  const seconds = () => Math.round((performance.now() - started) / 100) / 10;
+  const say = (text: string) => console.error(`${name}: ${text} after ${seconds()} s`);
+  const world = await openWorld();
+  try {
+    const figures = await SCENARIOS[name].run(world, { root, say });
+    return { scenario: name, ok: true, seconds: seconds(), figures };
+  } catch (error) {
+    const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
+    return { scenario: name, ok: false, seconds: seconds(), figures: {}, error: text };
+  } finally {
+    await world.close();
+  }
+}
+
+/** Scenarios that the guest did not get to have failed. */
+async function runGuest(names: readonly string[], root: string): Promise<void> {
+  if (names.length === 0) return;
+  const left = new Set(names);
+  let text = '';
+  const command = [process.execPath, process.argv[1], '--json', '--guest', root, '--only', names.join()];
+  const guest = runInGuest(command, {
+    seconds: LIMIT,
+    memory: 2048,
+    onOutput(stream, octets) {
+      if (stream === 'stderr') {
+        process.stderr.write(octets);
+        return;
+      }
+      text += Buffer.from(octets).toString();
+      for (let end = text.indexOf('\n'); end >= 0; end = text.indexOf('\n')) {
+        const line = text.slice(0, end);
+        text = text.slice(end + 1);
+        if (!line.startsWith('{"scenario":')) continue;
+        const report: Report = JSON.parse(line);
+        left.delete(report.scenario);
+        take(report);
+      }
+    },
+  });
+  await guest.catch((error: Error) => console.error(error.message));
+  for (const scenario of left)
+    take({ scenario, ok: false, seconds: 0, figures: {}, error: 'the guest ended before it' });
+}
+
+function take(report: Report): void {
+  reports.push(report);
+  if (values.json) {
+    console.log(JSON.stringify(report));
+    return;
+  }
+  const { scenario, ok, seconds, error, figures } = report;
+  console.log(`${ok ? 'ok  ' : 'FAIL'} ${scenario}: ${SCENARIOS[scenario].title} (${seconds} s)`);
+  for (const [name, value] of Object.entries(figures)) console.log(`       ${name}: ${value}`);
+  if (error !== undefined) console.log(error.replace(/^/gm, '     '));
+}
