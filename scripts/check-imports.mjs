@@ -32,6 +32,7 @@ const ALLOWED = {
     'descriptor',
     'native',
   ],
+  stock: [...CORE, 'crypto', 'ike', 'endpoint', 'forward', 'descriptor', 'relay'],
   client: [
     ...CORE,
     'crypto',

@@ -7,6 +7,7 @@ import { extendCommand } from './extend.ts';
 import { kindOf, STATUS_OF } from './failure.ts';
 import { keygenCommand } from './keygen.ts';
 import { relayCommand } from './relay.ts';
+import { relayConfigCommand } from './relay-config.ts';
 
 const program = new Command('ike-telescope')
   .description('anonymous paths out of standard IKEv2 and IPsec')
@@ -16,7 +17,15 @@ const program = new Command('ike-telescope')
   .configureOutput({
     outputError: (text, write) => write(text.replace(/^error: /, 'ike-telescope: ')),
   });
-for (const command of [keygenCommand(), relayCommand(), extendCommand(), demoCommand(), decodeCommand()]) {
+const commands = [
+  keygenCommand(),
+  relayCommand(),
+  relayConfigCommand(),
+  extendCommand(),
+  demoCommand(),
+  decodeCommand(),
+];
+for (const command of commands) {
   program.addCommand(command.copyInheritedSettings(program));
 }
 

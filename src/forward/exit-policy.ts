@@ -16,7 +16,8 @@ export interface ExitPolicy {
   readonly rules: readonly ExitRule[];
 }
 
-interface ExitRule {
+/** A rule of an exit policy, as it is applied. */
+export interface ExitRule {
   readonly accept: boolean;
   /** Undefined: every address of both families. */
   readonly prefix: Prefix | undefined;

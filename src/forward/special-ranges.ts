@@ -1,4 +1,4 @@
-import { type Family, parsePrefix, prefixContains } from '../wire/address.ts';
+import { type Family, type Prefix, parsePrefix, prefixContains } from '../wire/address.ts';
 
 /** Blocks that no client reaches through an exit (RFC 6890, RFC 7619 3.4): the exit's own network lives in them. */
 const SPECIAL = {
@@ -30,6 +30,11 @@ const SPECIAL = {
     'ff00::/8',
   ].map(parsePrefix),
 } as const;
+
+/** Those blocks of a family. */
+export function specialRanges(family: Family): readonly Prefix[] {
+  return SPECIAL[family];
+}
 
 /** Whether the address at `buffer[offset...]` is one of loopback, link-local, private, multicast or reserved use. */
 export function isSpecialAddress(buffer: Uint8Array, offset: number, family: Family): boolean {

@@ -124,6 +124,39 @@ describe('files', () => {
     expect(telescope('extend', '--path', 'path.yaml').stderr).toContain("relay 'a' is already hop 1");
   });
 
+  it('relay-config prints files without the private key, or writes them all', () => {
+    telescope('keygen', '--out', 's.pem');
+    const shared = 'publicSharedKey: anonymous\n';
+    file('s.yaml', `name: s\nkey: s.pem\naddress: { ip4: 192.0.2.1 }\npool: { ip4: 10.1.0.0/16 }\n${shared}`);
+    const command = ['relay-config', '--for', 'strongswan', '--config', 's.yaml'];
+    const printed = telescope(...command);
+    expect(printed).toMatchObject({ status: 0, stderr: '' });
+    expect(printed.stdout).toMatch(/^# ==== \/etc\/swanctl\/conf\.d\/ike-telescope\.conf\n/);
+    expect(printed.stdout).not.toContain('PRIVATE');
+    const { status, stdout } = telescope(...command, '--out', 'router', '--firewall', 'iptables');
+    const modes = stdout
+      .trimEnd()
+      .split('\n')
+      .map((name) => [name, statSync(join(directory, name)).mode & 0o777]);
+    expect({ status, modes: Object.fromEntries(modes) }).toEqual({
+      status: 0,
+      modes: {
+        'router/swanctl/conf.d/ike-telescope.conf': 0o600,
+        'router/strongswan.d/ike-telescope.conf': 0o644,
+        'router/swanctl/private/ike-telescope.pem': 0o600,
+        'router/swanctl/pubkey/ike-telescope.pem': 0o644,
+        'router/ike-telescope-network': 0o755,
+      },
+    });
+    const key = decodeKeyFile(
+      readFileSync(join(directory, 'router/swanctl/private/ike-telescope.pem'), 'utf8'),
+      nodeProvider(),
+    );
+    expect(telescope('relay', '--config', 's.yaml', '--descriptor').stdout).toContain(
+      Buffer.from(key.publicKey).toString('base64'),
+    );
+  });
+
   it('extend refuses a path of more relays than fit', () => {
     const crypto = nodeProvider();
     const relays = Array.from({ length: 9 }, (_, i) => {

@@ -1,0 +1,98 @@
+import type { RelayConfig } from '../relay/config.ts';
+import { type Family, prefixText } from '../wire/address.ts';
+import { firewallRules } from './firewall.ts';
+import { iptables } from './iptables.ts';
+import { nftables } from './nftables.ts';
+import { type OverlayPlan, ofFamily } from './overlay-plan.ts';
+
+/** The packet filter that a router has. */
+export const FIREWALLS = ['nftables', 'iptables'] as const;
+export type Firewall = (typeof FIREWALLS)[number];
+
+/** Our routing table, and the preference of the rule that leads to it. */
+const TABLE = 7296;
+
+const FORWARDING: Readonly<Record<Family, string>> = {
+  4: '/proc/sys/net/ipv4/ip_forward',
+  6: '/proc/sys/net/ipv6/conf/all/forwarding',
+};
+
+/**
+ * A shell script that makes the devices, routes and packet filter of a relay ("up") and takes them away again ("down"). The
+ * filter comes first and goes last.
+ */
+export function networkScript(
+  config: RelayConfig,
+  overlays: readonly OverlayPlan[],
+  firewall: Firewall,
+): string {
+  const { own } = config;
+  const rules = firewallRules(config, overlays);
+  const filter = (firewall === 'nftables' ? nftables : iptables)(rules);
+  const pools = ([4, 6] as const).flatMap((family) => {
+    const pool = ofFamily(own.pools, family);
+    return pool === undefined ? [] : [{ family, pool: prefixText(pool) }];
+  });
+  const families = [
+    ...new Set([...pools, ...overlays.flatMap(({ inner }) => inner)].map(({ family }) => family)),
+  ];
+  return `#!/bin/sh
+# The network of relay ${own.name}: overlay devices, routes, packet filter. Made by "ike-telescope relay-config"; needs root, iproute2 and
+# ${firewall}. Say "up" before the daemon starts, and "down" after it has ended. A relay needs a default route.
+set -u
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin
+forwarding=/run/ike-telescope-${own.name}.forwarding # what was switched on, and is to be switched off
+${filter.names}
+up() {
+${filter.up}${overlays.map((overlay) => deviceUp(overlay, own.overlayMtu)).join('')}${
+  overlays.length === 0 ? '' : pools.map(({ family, pool }) => ruleCommand(family, 'add', pool)).join('')
+}  for switch in ${families.map((family) => FORWARDING[family]).join(' ')}; do
+    [ "$(cat $switch)" = 1 ] || { echo $switch >> $forwarding; echo 1 > $switch; }
+  done
+}
+
+down() {
+  [ ! -e $forwarding ] || while read -r switch; do echo 0 > "$switch"; done < $forwarding
+  rm -f $forwarding
+${overlays.length === 0 ? '' : pools.map(({ family, pool }) => ruleCommand(family, 'del', pool)).join('')}${overlays
+  .map(({ device }) => `  ip link del ${device}\n`)
+  .join('')}${filter.down}}
+
+case \${1-} in
+up)
+  down 2> /dev/null
+  trap 'set +e; down 2> /dev/null; echo "$0: nothing of it is left up" >&2' EXIT
+  set -e
+  up
+  trap - EXIT
+  ;;
+down) down 2> /dev/null || true ;;
+*) echo "usage: $0 up|down" >&2; exit 2 ;;
+esac
+`;
+}
+
+/**
+ * Two routes make an overlay: what goes to an address that the peer has assigned; and what goes to the peer from an address that
+ * we have assigned. Our own packets to the peer, such as the overlay's IKE and ESP, stay outside.
+ */
+function deviceUp({ peer, device, mark, family, local, remote, inner }: OverlayPlan, mtu: number): string {
+  const type = family === 4 ? 'vti' : 'vti6';
+  return [
+    `# ${peer}`,
+    `ip link add ${device} type ${type} local ${local} remote ${remote} key ${mark}`,
+    `ip link set ${device} mtu ${mtu} up`,
+    ...inner.flatMap(({ family, own, peer, peerPool }) => [
+      ...(peerPool === undefined
+        ? []
+        : [`ip -${family} route add ${prefixText(peerPool)} dev ${device} src ${own}`]),
+      `ip -${family} route add ${peer} dev ${device} table ${TABLE}`,
+    ]),
+  ]
+    .map((line) => `  ${line}\n`)
+    .join('');
+}
+
+function ruleCommand(family: Family, verb: 'add' | 'del', pool: string): string {
+  return `  ip -${family} rule ${verb} pref ${TABLE} from ${pool} lookup ${TABLE}\n`;
+}
