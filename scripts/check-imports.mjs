@@ -15,7 +15,7 @@ const ALLOWED = {
   host: ['wire'],
   transport: [...CORE, 'native', 'host'],
   forward: [...CORE, 'native', 'host'],
-  backend: [...CORE, 'crypto', 'esp', 'native'],
+  backend: [...CORE, 'crypto', 'esp', 'native', 'host'],
   descriptor: [...CORE, 'crypto'],
   endpoint: [...CORE, 'crypto', 'cp', 'ike', 'backend'],
   telescope: [...CORE, 'crypto', 'cp', 'ike', 'esp', 'backend', 'endpoint', 'descriptor'],

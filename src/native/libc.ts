@@ -84,10 +84,15 @@ export class Libc {
     this.#unshare = library.func('int unshare(int flags)');
   }
 
+  /** The errno name of the last failed call. */
+  get errorCode(): string {
+    const number = this.koffi.errno();
+    return this.#errnoNames.get(number) ?? `errno ${number}`;
+  }
+
   /** The error of the last failed call: `what` was tried, and per errno name what to do about it. */
   failure(what: string, remedies: Readonly<Record<string, string>> = {}): NativeError {
-    const number = this.koffi.errno();
-    const code = this.#errnoNames.get(number) ?? `errno ${number}`;
+    const code = this.errorCode;
     const remedy = remedies[code];
     return new NativeError(code, `${what}: ${code}${remedy === undefined ? '' : `; ${remedy}`}`);
   }
@@ -97,7 +102,7 @@ export class Libc {
     return this.#socket(family, type | linux.SOCK_NONBLOCK | linux.SOCK_CLOEXEC, protocol);
   }
 
-  /** Binds to the name that `writeName` or `writePacketName` left in the arena. */
+  /** Binds to the name that `writeName`, `writePacketName` or `writeNetlinkName` left in the arena. */
   bind(fd: number, nameLength: number): number {
     return this.#bind(fd, this.#address(NAME, nameLength), nameLength);
   }
@@ -174,6 +179,19 @@ export class Libc {
     this.#nameView.setUint16(2, linux.ETH_P_ALL);
     this.#nameView.setInt32(4, interfaceIndex, LITTLE_ENDIAN);
     return 20;
+  }
+
+  /** Writes a sockaddr_nl of a port that the kernel chooses, for the groups in a bit set; its length. */
+  writeNetlinkName(groups: number): number {
+    this.#name.fill(0);
+    this.#nameView.setUint16(0, linux.AF_NETLINK, LITTLE_ENDIAN);
+    this.#nameView.setUint32(8, groups, LITTLE_ENDIAN);
+    return 12;
+  }
+
+  /** Whether the last `receive` was of a netlink message of the kernel's, rather than of a process. */
+  isFromKernel(): boolean {
+    return this.#nameView.getUint32(4, LITTLE_ENDIAN) === 0;
   }
 
   /** The address of the sockaddr_in or sockaddr_in6 that the last `receive` left. */

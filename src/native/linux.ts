@@ -1,6 +1,7 @@
 /** Numbers of the Linux system call interface (the generic ABI: x86, ARM, RISC-V, LoongArch). */
 export const AF_INET = 2;
 export const AF_INET6 = 10;
+export const AF_NETLINK = 16;
 export const AF_PACKET = 17;
 
 export const SOCK_DGRAM = 2;
@@ -25,6 +26,12 @@ export const IPV6_AUTOFLOWLABEL = 70;
 
 /** For IP_MTU_DISCOVER and IPV6_MTU_DISCOVER: set DF, and ignore what ICMP says of the path. */
 export const PMTUDISC_PROBE = 3;
+
+export const NETLINK_XFRM = 6;
+export const SOL_NETLINK = 270;
+/** Errors come without the request that they are about, and with a text. */
+export const NETLINK_CAP_ACK = 10;
+export const NETLINK_EXT_ACK = 11;
 
 export const ETH_P_ALL = 3;
 

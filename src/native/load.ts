@@ -3,6 +3,7 @@ import { familyOf } from '../wire/address.ts';
 import { openCapture } from './capture.ts';
 import { type Koffi, Libc } from './libc.ts';
 import type { Native } from './native.ts';
+import { openXfrmNetlink } from './netlink.ts';
 import { newNetworkNamespace, withinNetworkNamespace } from './network-namespace.ts';
 import { NativeRawEsp } from './raw-esp.ts';
 import { openPingSocket, openRawEspFd, openUdp, setConstantHeader, takeEspInUdp } from './sockets.ts';
@@ -46,6 +47,7 @@ function nativeOf(libc: Libc): Native {
     takeEspInUdp: (fd) => takeEspInUdp(libc, fd),
     openCapture: (interfaceName) => openCapture(libc, interfaceName),
     openPingSocket: (family) => openPingSocket(libc, family),
+    openXfrmNetlink: (groups) => openXfrmNetlink(libc, groups),
     newNetworkNamespace: () => newNetworkNamespace(libc),
     withinNetworkNamespace: (file, action) => withinNetworkNamespace(libc, file, action),
   };

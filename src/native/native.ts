@@ -23,6 +23,8 @@ export interface Native {
   openCapture(interfaceName: string): CaptureSocket;
   /** A datagram ICMP (or ICMPv6) socket for echo requests, as an fd for dgram; needs ping_group_range. @throws NativeError */
   openPingSocket(family: Family): number;
+  /** A socket to the kernel's IPsec, for the events of `groups` (a bit set; netlink(7)). @throws NativeError */
+  openXfrmNetlink(groups: number): NetlinkSocket;
   /**
    * A new network namespace, in which nothing is up, as an fd. It lasts as long as the fd, sockets and processes in it; nothing has a
    * name for it. @throws NativeError
@@ -64,6 +66,17 @@ export interface CapturedFrame {
 export interface CaptureSocket {
   readonly interfaceName: string;
   start(onFrame: (frame: CapturedFrame) => void): void;
+  close(): void;
+}
+
+/** Netlink datagrams to and from the kernel; those of other processes are not delivered. */
+export interface NetlinkSocket {
+  /** Hands a request to the kernel, which carries it out at once: its answer can be received. @throws NativeError */
+  send(request: Uint8Array): void;
+  /** A datagram that waits, undefined if none does. @throws NativeError with the code ENOBUFS when some were lost */
+  receive(): Uint8Array | undefined;
+  /** Delivers events as they come; undefined says that some were lost. */
+  start(onDatagram: (datagram: Uint8Array | undefined) => void): void;
   close(): void;
 }
 

@@ -11,8 +11,8 @@ import type {
   SaParameters,
   SaResult,
 } from '../../link/sa-store.ts';
+import { Usage } from '../usage.ts';
 import { UserSpaceTunnel } from './tunnel.ts';
-import { Usage } from './usage.ts';
 
 const log = createDebug('ike-telescope:backend');
 

@@ -3,8 +3,8 @@ import type { Origin } from '../../link/link.ts';
 import type { Packet } from '../../link/packet.ts';
 import type { Tunnel, TunnelHandler, TunnelPolicy } from '../../link/sa-store.ts';
 import { parseIpHeader } from '../../wire/ip.ts';
+import type { Usage } from '../usage.ts';
 import { selectorsCover } from './selectors.ts';
-import type { Usage } from './usage.ts';
 
 /** An outbound SA, where its packets go, and what it has carried. */
 export interface OutboundEntry {

@@ -1,4 +1,4 @@
-import type { SaLimits, SaParameters, SaUsed } from '../../link/sa-store.ts';
+import type { SaLimits, SaParameters, SaUsed } from '../link/sa-store.ts';
 
 /** What one SA has carried, in inner packets and their octets, and what is told of it. */
 export class Usage {
@@ -27,6 +27,17 @@ export class Usage {
   add(octets: number): void {
     this.#packets++;
     this.#octets += octets;
+  }
+
+  /** Counts what it has carried in all. */
+  reach(packets: number, octets: number): void {
+    this.#packets = packets;
+    this.#octets = octets;
+  }
+
+  /** It carries nothing any more, whatever its limits are. */
+  end(): void {
+    if (this.#next !== undefined) this.#advance('hard', undefined);
   }
 
   /** Tells what has not been told. */

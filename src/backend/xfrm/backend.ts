@@ -1,0 +1,389 @@
+import { randomInt } from 'node:crypto';
+import createDebug from 'debug';
+import type { Origin } from '../../link/link.ts';
+import type {
+  Backend,
+  BackendFactory,
+  SaEvent,
+  SaOperation,
+  SaParameters,
+  SaResult,
+  Tunnel,
+  TunnelPolicy,
+} from '../../link/sa-store.ts';
+import { Usage } from '../usage.ts';
+import { xfrmAlgorithms } from './algorithms.ts';
+import type { XfrmFailure } from './channel.ts';
+import type { InstalledState, XfrmEvent, XfrmRequest, XfrmScope, XfrmState } from './model.ts';
+import { type KernelSa, XfrmTunnel } from './tunnel.ts';
+import type { Xfrm } from './xfrm.ts';
+
+const log = createDebug('ike-telescope:xfrm');
+
+/** Sequence numbers that are told apart from replays (RFC 4303 3.4.3), as in user space. */
+const REPLAY_WINDOW = 1024;
+/** What may have left between the look at an SA's sequence number and its deletion: no number is used twice with one key. */
+const SEQUENCE_GAP = 2 ** 16;
+/** Milliseconds between two looks at what SAs have carried. */
+const LOOK_INTERVAL = 2_000;
+/** SPIs 0 to 255 are reserved (RFC 4303 2.1). */
+const FIRST_SPI = 256;
+const END_OF_SPIS = 2 ** 32;
+
+export interface XfrmBackendOptions {
+  /** The kernel's IPsec in the network namespace that the peers are reached in; it outlives the backend. */
+  readonly xfrm: Xfrm;
+  /**
+   * How packets meet a tunnel: through the device that gives them this mark or that has this number. Default: its policies are for
+   * every packet of the namespace.
+   */
+  attach?(tunnel: TunnelPolicy, path: Origin): XfrmScope;
+}
+
+/** ESP in the kernel. It calls back neither with packets nor about unknown SPIs. */
+export function xfrmBackend(options: XfrmBackendOptions): BackendFactory {
+  return (_sendEsp, _onUnknownSpi, onSaEvent) => new XfrmBackend(options, onSaEvent);
+}
+
+class XfrmBackend implements Backend {
+  readonly name = 'xfrm';
+  readonly #xfrm: Xfrm;
+  readonly #attach: (tunnel: TunnelPolicy, path: Origin) => XfrmScope;
+  readonly #onSaEvent: (event: SaEvent) => void;
+  readonly #tunnels = new Map<string, XfrmTunnel>();
+  readonly #byReqid = new Map<number, XfrmTunnel>();
+  readonly #byInboundSpi = new Map<number, XfrmTunnel>();
+  readonly #reserved = new Set<number>();
+  readonly #unsubscribe: () => void;
+  #timer: NodeJS.Timeout | undefined;
+  /** Operations run one after the other, and so do looks at the kernel. */
+  #last: Promise<unknown> = Promise.resolve();
+
+  constructor({ xfrm, attach = () => ({}) }: XfrmBackendOptions, onSaEvent: (event: SaEvent) => void) {
+    this.#xfrm = xfrm;
+    this.#attach = attach;
+    this.#onSaEvent = onSaEvent;
+    this.#unsubscribe = xfrm.channel.onEvent((event) => this.#handleEvent(event));
+  }
+
+  apply(operations: readonly SaOperation[]): Promise<readonly SaResult[]> {
+    return this.#inTurn(async () => {
+      const results: SaResult[] = [];
+      for (const operation of operations) results.push(await this.#applyOne(operation));
+      return results;
+    });
+  }
+
+  receive(): void {}
+
+  tunnel(policyId: string): Tunnel {
+    const tunnel = this.#tunnels.get(policyId);
+    if (tunnel === undefined) throw new RangeError(`no tunnel under policy ${policyId}`);
+    return tunnel;
+  }
+
+  async close(): Promise<void> {
+    this.#unsubscribe();
+    await this.#inTurn(async () => {
+      for (const tunnel of [...this.#tunnels.values()]) await this.#removeTunnel(tunnel);
+    });
+    clearInterval(this.#timer);
+    this.#timer = undefined;
+  }
+
+  #inTurn<T>(action: () => Promise<T>): Promise<T> {
+    const turn = this.#last.then(action);
+    this.#last = turn.catch(() => {});
+    return turn;
+  }
+
+  async #applyOne(operation: SaOperation): Promise<SaResult> {
+    switch (operation.kind) {
+      case 'reserve':
+        return { ok: true, spi: this.#reserve() };
+      case 'inbound':
+      case 'outbound':
+        return this.#install(operation.kind, operation.sa);
+      case 'remove':
+        return this.#remove(operation.direction, operation.spi, operation.tunnelId);
+      case 'move':
+        return this.#move(operation.spi, operation.tunnelId, operation.path);
+    }
+  }
+
+  #reserve(): number {
+    for (;;) {
+      const spi = randomInt(FIRST_SPI, END_OF_SPIS);
+      if (this.#reserved.has(spi) || this.#byInboundSpi.has(spi)) continue;
+      this.#reserved.add(spi);
+      return spi;
+    }
+  }
+
+  async #install(direction: 'inbound' | 'outbound', sa: SaParameters): Promise<SaResult> {
+    const existing = this.#tunnels.get(sa.tunnel.id);
+    const isTaken =
+      direction === 'inbound'
+        ? this.#byInboundSpi.has(sa.spi)
+        : existing?.outbound.some(({ id }) => id.spi === sa.spi);
+    if (isTaken) return { ok: false, error: `the ${direction} SPI is in use` };
+    let tunnel = existing;
+    try {
+      tunnel ??= this.#newTunnel(sa);
+      const state = stateOf(direction, sa, tunnel);
+      const usage = new Usage(direction, sa, this.#onSaEvent);
+      const { destination, spi } = state;
+      const installed: KernelSa = {
+        direction,
+        id: { destination, spi, ...tunnel.scope },
+        path: sa.path,
+        usage,
+      };
+      const failure = await this.#applyOrUndo(
+        installRequests(tunnel, existing === undefined, installed, state),
+      );
+      if (failure === undefined) {
+        this.#adopt(tunnel, installed);
+        return { ok: true, spi: sa.spi };
+      }
+      if (existing === undefined) this.#xfrm.release(tunnel.reqid);
+      return { ok: false, error: failure.error };
+    } catch (error) {
+      if (existing === undefined && tunnel !== undefined) this.#xfrm.release(tunnel.reqid);
+      return { ok: false, error: error instanceof Error ? error.message : String(error) };
+    }
+  }
+
+  /** @throws RangeError, XfrmError */
+  #newTunnel(sa: SaParameters): XfrmTunnel {
+    const reqid = this.#xfrm.allocate();
+    try {
+      const scope = this.#attach(sa.tunnel, sa.path);
+      const tunnel: XfrmTunnel = new XfrmTunnel(sa.tunnel, reqid, scope, () =>
+        this.#inTurn(() => this.#removeTunnel(tunnel)),
+      );
+      return tunnel;
+    } catch (error) {
+      this.#xfrm.release(reqid);
+      throw error;
+    }
+  }
+
+  #adopt(tunnel: XfrmTunnel, sa: KernelSa): void {
+    this.#tunnels.set(tunnel.policy.id, tunnel);
+    this.#byReqid.set(tunnel.reqid, tunnel);
+    if (sa.direction === 'outbound') tunnel.outbound.unshift(sa);
+    else {
+      tunnel.inbound.set(sa.id.spi, sa);
+      this.#byInboundSpi.set(sa.id.spi, tunnel);
+      this.#reserved.delete(sa.id.spi);
+    }
+    this.#timer ??= setInterval(() => this.#look(), LOOK_INTERVAL).unref();
+  }
+
+  /** A tunnel goes with its last SA. */
+  async #remove(
+    direction: 'inbound' | 'outbound',
+    spi: number,
+    tunnelId: string | undefined,
+  ): Promise<SaResult> {
+    if (direction === 'inbound') this.#reserved.delete(spi);
+    const tunnel =
+      direction === 'inbound'
+        ? this.#byInboundSpi.get(spi)
+        : tunnelId === undefined
+          ? undefined
+          : this.#tunnels.get(tunnelId);
+    const sa =
+      direction === 'inbound' ? tunnel?.inbound.get(spi) : tunnel?.outbound.find(({ id }) => id.spi === spi);
+    if (tunnel === undefined || sa === undefined) return { ok: true, spi };
+    const isLast = tunnel.sas.length === 1;
+    const failure = isLast ? await this.#removeTunnel(tunnel) : await this.#removeSa(tunnel, sa);
+    return failure === undefined ? { ok: true, spi } : { ok: false, error: failure.error };
+  }
+
+  async #removeSa(tunnel: XfrmTunnel, sa: KernelSa): Promise<XfrmFailure | undefined> {
+    const [newest, next] = tunnel.outbound;
+    const failure = await this.#xfrm.channel.apply([
+      ...(sa === newest ? tunnel.sendOn(next) : []),
+      { kind: 'delete-state', id: sa.id },
+    ]);
+    if (failure !== undefined) return failure;
+    if (sa.direction === 'outbound') tunnel.outbound.splice(tunnel.outbound.indexOf(sa), 1);
+    else {
+      tunnel.inbound.delete(sa.id.spi);
+      this.#byInboundSpi.delete(sa.id.spi);
+    }
+    return undefined;
+  }
+
+  async #removeTunnel(tunnel: XfrmTunnel): Promise<XfrmFailure | undefined> {
+    if (this.#byReqid.get(tunnel.reqid) !== tunnel) return undefined;
+    const failure = await this.#xfrm.channel.apply(tunnel.removal());
+    if (failure !== undefined) {
+      log('a tunnel is not removed: %s', failure.error);
+      return failure;
+    }
+    this.#tunnels.delete(tunnel.policy.id);
+    this.#byReqid.delete(tunnel.reqid);
+    for (const spi of tunnel.inbound.keys()) this.#byInboundSpi.delete(spi);
+    this.#xfrm.release(tunnel.reqid);
+    return undefined;
+  }
+
+  /** Its SAs keep their keys and sequence numbers; packets are refused, not sent in clear, while they have no SA. */
+  async #move(spi: number, tunnelId: string, path: Origin): Promise<SaResult> {
+    const tunnel = this.#tunnels.get(tunnelId);
+    const sa = tunnel?.outbound.find(({ id }) => id.spi === spi);
+    if (tunnel === undefined || sa === undefined) return { ok: true, spi };
+    const isUsed = sa === tunnel.outbound[0];
+    let failure = isUsed ? await this.#xfrm.channel.apply(tunnel.sendOn(undefined)) : undefined;
+    failure ??= await this.#relocate(tunnel, sa, path);
+    for (const inbound of tunnel.inbound.values()) failure ??= await this.#relocate(tunnel, inbound, path);
+    if (isUsed) failure ??= await this.#xfrm.channel.apply(tunnel.sendOn(tunnel.outbound[0]));
+    return failure === undefined ? { ok: true, spi } : { ok: false, error: failure.error };
+  }
+
+  /** Has an SA go along another path, in the kernel and here. One that has expired stays away. */
+  async #relocate(tunnel: XfrmTunnel, sa: KernelSa, path: Origin): Promise<XfrmFailure | undefined> {
+    if (isSamePlace(sa, path)) return undefined;
+    const { channel } = this.#xfrm;
+    const state = await channel.state(sa.id);
+    const ends = endsOf(sa.direction, path);
+    const moved: KernelSa = { ...sa, id: { ...sa.id, destination: ends.destination }, path };
+    if (state !== undefined) {
+      const sent = state.replay.sent + (sa.direction === 'outbound' ? SEQUENCE_GAP : 0);
+      const { encapsulation: _, ...kept } = { ...state, replay: { ...state.replay, sent } };
+      const failure = await channel.apply([
+        { kind: 'delete-state', id: sa.id },
+        { kind: 'add-state', state: { ...kept, ...ends } },
+      ]);
+      if (failure !== undefined) return failure;
+    }
+    if (sa.direction === 'inbound') tunnel.inbound.set(sa.id.spi, moved);
+    else tunnel.outbound[tunnel.outbound.indexOf(sa)] = moved;
+    return undefined;
+  }
+
+  /** Requests that are carried out all, or none of them. */
+  async #applyOrUndo(steps: readonly Step[]): Promise<XfrmFailure | undefined> {
+    const failure = await this.#xfrm.channel.apply(steps.map(({ request }) => request));
+    if (failure === undefined) return undefined;
+    const undo = steps.slice(0, failure.index).map((step) => step.undo);
+    const again = await this.#xfrm.channel.apply(undo.reverse());
+    if (again !== undefined) log('what was installed in part is not removed: %s', again.error);
+    return failure;
+  }
+
+  #handleEvent(event: XfrmEvent): void {
+    switch (event.kind) {
+      case 'lost':
+        this.#look();
+        return;
+      case 'expired': {
+        const tunnel = this.#byReqid.get(event.state.reqid);
+        const sa = tunnel?.find(event.state);
+        if (tunnel === undefined || sa === undefined) return;
+        tunnel.observe(sa, event.state);
+        if (event.hard) sa.usage.end();
+        return;
+      }
+      case 'moved': {
+        const tunnel = this.#byReqid.get(event.reqid);
+        const sa = tunnel?.find(event.id);
+        if (tunnel === undefined || sa === undefined) return;
+        const path = { ...sa.path, address: event.address, port: event.port };
+        this.#onSaEvent({ kind: 'moved', tunnelId: tunnel.policy.id, path });
+        return;
+      }
+    }
+  }
+
+  /** Looks at every SA: what it has carried, and whether it is there at all. */
+  #look(): void {
+    if (this.#tunnels.size === 0) return;
+    this.#inTurn(async () => {
+      const there = new Set<KernelSa>();
+      for (const state of await this.#xfrm.channel.states()) this.#observe(state, there);
+      for (const tunnel of this.#tunnels.values())
+        for (const sa of tunnel.sas) if (!there.has(sa)) sa.usage.end();
+    }).catch((error) => log('SAs cannot be looked at: %s', error));
+  }
+
+  #observe(state: InstalledState, there: Set<KernelSa>): void {
+    const tunnel = this.#byReqid.get(state.reqid);
+    const sa = tunnel?.find(state);
+    if (tunnel === undefined || sa === undefined) return;
+    there.add(sa);
+    tunnel.observe(sa, state);
+  }
+}
+
+interface Step {
+  readonly request: XfrmRequest;
+  readonly undo: XfrmRequest;
+}
+
+function installRequests(
+  tunnel: XfrmTunnel,
+  isNew: boolean,
+  sa: KernelSa,
+  state: XfrmState,
+): readonly Step[] {
+  const steps: Step[] = [
+    { request: { kind: 'add-state', state }, undo: { kind: 'delete-state', id: sa.id } },
+  ];
+  const sender = sa.direction === 'outbound' ? sa : undefined;
+  if (isNew) {
+    for (const policy of [...tunnel.inboundPolicies(), ...tunnel.outboundPolicies(sender)])
+      steps.push({ request: { kind: 'add-policy', policy }, undo: { kind: 'delete-policy', id: policy } });
+  } else if (sender !== undefined) {
+    const before = tunnel.sendOn(tunnel.outbound[0]);
+    for (const [index, request] of tunnel.sendOn(sender).entries())
+      steps.push({ request, undo: before[index] });
+  }
+  return steps;
+}
+
+/** Where an SA's packets come from and go to. */
+function endsOf(
+  direction: 'inbound' | 'outbound',
+  { address, port, localAddress, localPort, encapsulated }: Origin,
+): Pick<XfrmState, 'source' | 'destination' | 'encapsulation'> {
+  const [peer, self] = [
+    { address, port },
+    { address: localAddress, port: localPort },
+  ];
+  const [from, to] = direction === 'inbound' ? [peer, self] : [self, peer];
+  return {
+    source: from.address,
+    destination: to.address,
+    ...(encapsulated && { encapsulation: { sourcePort: from.port, destinationPort: to.port } }),
+  };
+}
+
+/** Whether the kernel's SA is the same by either path: what comes in is told by its source only in UDP. */
+function isSamePlace({ direction, path }: KernelSa, other: Origin): boolean {
+  const [a, b] = [endsOf(direction, path), endsOf(direction, other)];
+  const isInUdp = a.encapsulation !== undefined;
+  return (
+    a.destination === b.destination &&
+    (a.source === b.source || (direction === 'inbound' && !isInUdp)) &&
+    a.encapsulation?.sourcePort === b.encapsulation?.sourcePort &&
+    a.encapsulation?.destinationPort === b.encapsulation?.destinationPort
+  );
+}
+
+/** @throws UnsupportedAlgorithm, RangeError */
+function stateOf(direction: 'inbound' | 'outbound', sa: SaParameters, tunnel: XfrmTunnel): XfrmState {
+  const { spi, suite, keys, path, limits = {} } = sa;
+  return {
+    ...endsOf(direction, path),
+    spi,
+    ...tunnel.scope,
+    reqid: tunnel.reqid,
+    algorithms: xfrmAlgorithms(suite, keys),
+    replay: { extended: suite.esn, sent: 0, received: 0, window: REPLAY_WINDOW },
+    limits,
+  };
+}

@@ -1,0 +1,229 @@
+import { once } from 'node:events';
+import { createServer, type Server } from 'node:net';
+import { run } from '../../host/command.ts';
+import type { Native } from '../../native/native.ts';
+import type { TrafficSelector } from '../../wire/traffic-selector.ts';
+import { type XfrmChannel, XfrmError } from './channel.ts';
+import type { XfrmDirection, XfrmRequest } from './model.ts';
+import { netlinkChannel } from './netlink-channel.ts';
+import { xfrmSelectors } from './selectors.ts';
+
+/**
+ * Numbers of ours: 0xA7, 6 bits of block, 18 bits of index. Every state and policy that we install has one as its reqid, which tells
+ * whose it is: an instance has a block of its own, and holds it by a socket that vanishes with its process.
+ */
+const TAG = 0xa7;
+const BLOCKS = 64;
+const INDEXES = 2 ** 18;
+
+/** Block policies come after those of tunnels. */
+export const TUNNEL_PRIORITY = 1000;
+const BLOCK_PRIORITY = 2000;
+
+/** Packets that are refused unless the policy of a tunnel takes them. */
+export interface BlockedTraffic {
+  readonly directions: readonly XfrmDirection[];
+  readonly source: readonly TrafficSelector[];
+  readonly destination: readonly TrafficSelector[];
+}
+
+/** Our share of the IPsec of the kernel in one network namespace. */
+export interface Xfrm {
+  readonly channel: XfrmChannel;
+  /** The file of the namespace; absent: the calling thread's. */
+  readonly namespace?: string;
+  /** A number that nobody else in the namespace has, for a reqid, a mark or the key of a VTI device. @throws XfrmError if all are taken */
+  allocate(): number;
+  release(number: number): void;
+  /** What to call the VTI device of a number, for the next start to remove it if this process is killed. */
+  deviceName(number: number): string;
+  /** Refuses traffic until `close`. @throws XfrmError */
+  block(traffic: readonly BlockedTraffic[]): Promise<void>;
+  /** Deletes what is left of ours. */
+  close(): Promise<void>;
+}
+
+export interface XfrmOptions {
+  readonly native: Native;
+  /** The file of a network namespace, such as /proc/PID/ns/net; default: the calling thread's. */
+  readonly namespace?: string;
+}
+
+/**
+ * Opens the IPsec of the kernel, and removes what instances have left there that were killed.
+ * @throws NativeError, XfrmError
+ */
+export async function openXfrm({ native, namespace }: XfrmOptions): Promise<Xfrm> {
+  const claim = (block: number) =>
+    namespace === undefined
+      ? claimBlock(block)
+      : native.withinNetworkNamespace(namespace, () => claimBlock(block));
+  const channel = netlinkChannel(native, namespace);
+  try {
+    const { block, holder } = await claimAny(claim);
+    try {
+      await sweepAll(channel, namespace, block, claim);
+      return new Instance(channel, namespace, block, holder);
+    } catch (error) {
+      holder.close();
+      throw error;
+    }
+  } catch (error) {
+    await channel.close();
+    throw error;
+  }
+}
+
+class Instance implements Xfrm {
+  readonly channel: XfrmChannel;
+  readonly namespace?: string;
+  readonly #block: number;
+  readonly #holder: Server;
+  readonly #taken = new Set<number>();
+  #last = 0;
+
+  constructor(channel: XfrmChannel, namespace: string | undefined, block: number, holder: Server) {
+    this.channel = channel;
+    if (namespace !== undefined) this.namespace = namespace;
+    this.#block = block;
+    this.#holder = holder;
+  }
+
+  allocate(): number {
+    if (this.#taken.size === INDEXES) throw new XfrmError(`all of ${INDEXES} numbers for tunnels are taken`);
+    do this.#last = (this.#last + 1) % INDEXES;
+    while (this.#taken.has(this.#last));
+    this.#taken.add(this.#last);
+    return ((TAG << 24) | (this.#block << 18) | this.#last) >>> 0;
+  }
+
+  release(number: number): void {
+    this.#taken.delete(number % INDEXES);
+  }
+
+  deviceName(number: number): string {
+    return `ikt${this.#block}-${number % INDEXES}`;
+  }
+
+  async block(traffic: readonly BlockedTraffic[]): Promise<void> {
+    const template = { reqid: this.allocate(), spi: 0 };
+    const requests = traffic.flatMap(({ directions, source, destination }) =>
+      xfrmSelectors(source, destination).flatMap((selector) =>
+        directions.map((direction): XfrmRequest => {
+          const policy = {
+            direction,
+            selector,
+            action: 'block',
+            priority: BLOCK_PRIORITY,
+            template,
+          } as const;
+          return { kind: 'add-policy', policy };
+        }),
+      ),
+    );
+    const failure = await this.channel.apply(requests);
+    if (failure !== undefined) throw new XfrmError(failure.error);
+  }
+
+  async close(): Promise<void> {
+    try {
+      await sweep(this.channel, (block) => block === this.#block);
+    } finally {
+      await this.channel.close();
+      this.#holder.close();
+    }
+  }
+}
+
+/** The block that a reqid says that its owner has; undefined for those of others. */
+function blockOf(reqid: number): number | undefined {
+  return reqid >>> 24 === TAG ? (reqid >>> 18) % BLOCKS : undefined;
+}
+
+/** A socket that only one process in a network namespace can have. Nobody connects to it. */
+function claimBlock(block: number): Server {
+  // To its full length: versions of Node differ in whether they fill an abstract name up.
+  const name = `\0ike-telescope/xfrm/${block}`.padEnd(108, '\0');
+  return createServer((connection) => connection.destroy())
+    .listen(name)
+    .unref();
+}
+
+/** Whether the socket is ours. Its system calls were made by `claimBlock`; only what came of them is told later. */
+async function isHeld(holder: Server): Promise<boolean> {
+  try {
+    await once(holder, 'listening');
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+async function claimAny(
+  claim: (block: number) => Server,
+): Promise<{ readonly block: number; readonly holder: Server }> {
+  for (let block = 0; block < BLOCKS; block++) {
+    const holder = claim(block);
+    if (await isHeld(holder)) return { block, holder };
+  }
+  throw new XfrmError(`${BLOCKS} instances use the kernel's IPsec in this network namespace: close one`);
+}
+
+/** Removes what is in our block, and in those whose owner is gone. */
+async function sweepAll(
+  channel: XfrmChannel,
+  namespace: string | undefined,
+  own: number,
+  claim: (block: number) => Server,
+): Promise<void> {
+  const devices = await leftDevices(namespace);
+  const reqids = [...(await channel.states()), ...(await channel.policies()).map(({ template }) => template)];
+  const found = [...reqids.map(({ reqid }) => blockOf(reqid)), ...devices.map(({ block }) => block)];
+  const abandoned = new Set([own]);
+  const holders: Server[] = [];
+  try {
+    for (const block of new Set(found)) {
+      if (block === undefined || block === own) continue;
+      const holder = claim(block);
+      if (!(await isHeld(holder))) continue;
+      holders.push(holder);
+      abandoned.add(block);
+    }
+    await sweep(channel, (block) => abandoned.has(block));
+    for (const { name, block } of devices)
+      if (abandoned.has(block)) await run(ipCommand(namespace, 'link', 'delete', name));
+  } finally {
+    for (const holder of holders) holder.close();
+  }
+}
+
+/** Deletes every state and policy of some blocks: policies last, for nothing to leave in clear. */
+async function sweep(channel: XfrmChannel, isConcerned: (block: number) => boolean): Promise<void> {
+  const isOurs = ({ reqid }: { readonly reqid: number }) => {
+    const block = blockOf(reqid);
+    return block !== undefined && isConcerned(block);
+  };
+  const states = (await channel.states()).filter(isOurs);
+  const policies = (await channel.policies()).filter(({ template }) => isOurs(template));
+  const failure = await channel.apply([
+    ...states.map((id): XfrmRequest => ({ kind: 'delete-state', id })),
+    ...policies.map((id): XfrmRequest => ({ kind: 'delete-policy', id })),
+  ]);
+  if (failure !== undefined) throw new XfrmError(failure.error);
+}
+
+/** The VTI devices in a namespace that are called as `deviceName` has it. */
+async function leftDevices(
+  namespace: string | undefined,
+): Promise<readonly { readonly name: string; readonly block: number }[]> {
+  const { stdout } = await run(ipCommand(namespace, '-json', 'link', 'show'));
+  const links: readonly { readonly ifname?: string }[] = JSON.parse(stdout || '[]');
+  return links.flatMap(({ ifname = '' }) => {
+    const [, block] = /^ikt(\d+)-\d+$/.exec(ifname) ?? [];
+    return block === undefined ? [] : [{ name: ifname, block: Number(block) }];
+  });
+}
+
+function ipCommand(namespace: string | undefined, ...args: readonly string[]): readonly string[] {
+  return namespace === undefined ? ['ip', ...args] : ['nsenter', `--net=${namespace}`, '--', 'ip', ...args];
+}

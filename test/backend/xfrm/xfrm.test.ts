@@ -1,0 +1,132 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { XfrmError } from '../../../src/backend/xfrm/channel.ts';
+import { openXfrm } from '../../../src/backend/xfrm/xfrm.ts';
+import { inNamespace } from '../../../src/host/command.ts';
+import type { NetworkNamespace } from '../../../src/host/namespace.ts';
+import { parsePrefix } from '../../../src/wire/address.ts';
+import { prefixSelector } from '../../../src/wire/traffic-selector.ts';
+import { compiledSources, nodeCommand } from '../../support/compiled.ts';
+import { native, withNamespaces } from '../../support/namespaces.ts';
+
+beforeAll(() => void compiledSources(), 120_000);
+
+const selector = (prefix: string) => prefixSelector(parsePrefix(prefix));
+
+/** Traffic from a network to everywhere, blocked where it leaves. */
+const from = (source: string) =>
+  ({ directions: ['out'], source: [selector(source)], destination: [selector('0.0.0.0/0')] }) as const;
+
+const open = ({ file }: NetworkNamespace) => openXfrm({ native: native(), namespace: file });
+
+async function policies(namespace: NetworkNamespace): Promise<string> {
+  return (await namespace.exec(['ip', 'xfrm', 'policy'])).stdout;
+}
+
+/** A process that has blocked some traffic, in a network namespace. */
+async function blockingProcess(namespace: NetworkNamespace, source: string) {
+  const [program, ...args] = inNamespace(
+    nodeCommand(
+      `const { openXfrm } = await import(SRC + '/backend/xfrm/xfrm.js');
+       const { loadNative } = await import(SRC + '/native/load.js');
+       const { prefixSelector } = await import(SRC + '/wire/traffic-selector.js');
+       const { parsePrefix } = await import(SRC + '/wire/address.js');
+       const selector = (prefix) => prefixSelector(parsePrefix(prefix));
+       const xfrm = await openXfrm(loadNative());
+       await xfrm.block([{ directions: ['out'], source: [selector('${source}')], destination: [selector('0.0.0.0/0')] }]);
+       console.log(xfrm.deviceName(xfrm.allocate()));
+       setInterval(() => {}, 1000);`,
+    ),
+    namespace.pid,
+  );
+  const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+  const [name] = await once(child.stdout, 'data');
+  return { child, device: String(name).trim() };
+}
+
+describe("an instance's share of the kernel's IPsec", () => {
+  it('is what it has installed, and is gone when it is closed', () =>
+    withNamespaces(1, async (namespace) => {
+      const xfrm = await open(namespace);
+      await xfrm.block([
+        {
+          directions: ['out', 'fwd'],
+          source: [selector('10.1.0.0/16')],
+          destination: [selector('0.0.0.0/0')],
+        },
+        { directions: ['in'], source: [selector('fd00:1::/64')], destination: [selector('::/0')] },
+      ]);
+      const shown = await policies(namespace);
+      expect(shown.match(/dir out action block priority 2000/g)).toHaveLength(1);
+      expect(shown.match(/dir fwd action block priority 2000/g)).toHaveLength(1);
+      expect(shown).toMatch(/src fd00:1::\/64 dst ::\/0 \n\tdir in action block/);
+      const numbers = [xfrm.allocate(), xfrm.allocate()];
+      expect(new Set(numbers).size).toBe(2);
+      for (const number of numbers) expect(number >>> 24).toBe(0xa7);
+      expect(xfrm.deviceName(numbers[0])).toMatch(/^ikt\d+-\d+$/);
+      await xfrm.close();
+      expect(await policies(namespace)).toBe('');
+    }));
+
+  it('is refused by the kernel with what is wrong', () =>
+    withNamespaces(1, async (namespace) => {
+      const xfrm = await open(namespace);
+      const again = xfrm.block([from('10.1.0.0/16'), from('10.1.0.0/16')]);
+      await expect(again).rejects.toThrow(XfrmError);
+      await expect(again).rejects.toThrow('the kernel refuses to add a policy: EEXIST; there is one already');
+      await xfrm.close();
+    }));
+
+  it("is not another's: neither a stranger's nor that of another instance", () =>
+    withNamespaces(1, async (namespace) => {
+      await namespace.exec(
+        'ip xfrm policy add dir out src 10.9.0.0/16 dst 0.0.0.0/0 action block'.split(' '),
+      );
+      const own = 'tmpl proto esp reqid 77 mode tunnel';
+      await namespace.exec(
+        `ip xfrm policy add dir out src 10.8.0.0/16 dst 0.0.0.0/0 action block ${own}`.split(' '),
+      );
+      const strangers = await policies(namespace);
+      const a = await open(namespace);
+      await a.block([from('10.1.0.0/16')]);
+      const b = await open(namespace);
+      expect(a.deviceName(a.allocate())).not.toBe(b.deviceName(b.allocate()));
+      await b.block([from('10.2.0.0/16')]);
+      expect(await policies(namespace)).toContain('10.1.0.0/16');
+      await a.close();
+      expect(await policies(namespace)).toContain('10.2.0.0/16');
+      await b.close();
+      expect(await policies(namespace)).toBe(strangers);
+    }));
+
+  it('is removed by the next start when its process was killed, and not before', () =>
+    withNamespaces(1, async (namespace) => {
+      const dead = await blockingProcess(namespace, '10.1.0.0/16');
+      const live = await blockingProcess(namespace, '10.2.0.0/16');
+      await namespace.exec(['ip', 'link', 'add', dead.device, 'type', 'veth', 'peer', 'name', live.device]);
+      dead.child.kill('SIGKILL');
+      await once(dead.child, 'exit');
+      expect(await policies(namespace)).toContain('10.1.0.0/16');
+      await (await open(namespace)).close();
+      const shown = await policies(namespace);
+      expect(shown).not.toContain('10.1.0.0/16');
+      expect(shown).toContain('10.2.0.0/16');
+      // Its device is gone too, and took the other end of this pair along.
+      expect((await namespace.exec(['ip', '-json', 'link', 'show'])).stdout).not.toContain(dead.device);
+      live.child.kill('SIGKILL');
+      await once(live.child, 'exit');
+      await (await open(namespace)).close();
+      expect(await policies(namespace)).toBe('');
+    }));
+
+  it('is in the namespace that was asked for, and leaves nothing of itself in ours', () =>
+    withNamespaces(1, async (namespace) => {
+      const xfrm = await open(namespace);
+      expect(readFileSync('/proc/net/unix', 'utf8')).not.toContain('@ike-telescope/xfrm');
+      const { stdout } = await namespace.exec(['cat', '/proc/self/net/unix']);
+      expect(stdout).toContain('@ike-telescope/xfrm/0');
+      await xfrm.close();
+    }));
+});
