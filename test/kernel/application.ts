@@ -8,6 +8,8 @@ export interface Application {
   /** The only way out, and its MTU. */
   readonly device: string;
   readonly mtu: number;
+  /** Where each hop was built from. */
+  readonly hops: readonly { readonly source: Address }[];
   /** Closes the telescope in an orderly way. */
   close(): Promise<void>;
 }

@@ -10,7 +10,7 @@ import {
 } from '../../src/wire/address.ts';
 import { IpProtocol, parseIpHeader } from '../../src/wire/ip.ts';
 import { native } from '../support/namespaces.ts';
-import { NODES, type NodeName, type World } from './world.ts';
+import { ADDRESSES, NODES, type NodeName, type World } from './world.ts';
 
 const ETHERNET = 14;
 
@@ -27,6 +27,9 @@ export interface SeenPacket {
   /** "DF TTL 64 TOS 0 ID 0", of IPv6 "hop limit 64 class 0 flow 0". */
   readonly header: string;
 }
+
+/** By link. */
+type Count = Readonly<Record<NodeName, number>>;
 
 /** What passes the router on the link of each node, in both directions. */
 export class Captures {
@@ -52,6 +55,24 @@ export class Captures {
       const frames = this.#links[name].frames.map(({ bytes }) => bytes);
       return observeLink(frames, [fact]).sightings.length > 0;
     });
+  }
+
+  /**
+   * How many packets there have been; or, since then, a function that says how many a node has sent or received of a kind.
+   */
+  count(): Count;
+  count(since: Count): (node: NodeName, way: 'from' | 'to', kind: SeenPacket['kind']) => number;
+  count(since?: Count) {
+    if (since === undefined)
+      return Object.fromEntries(NODES.map((name) => [name, this.packets(name).length])) as Count;
+    return (node: NodeName, way: 'from' | 'to', kind: SeenPacket['kind']) => {
+      const own = Object.values(ADDRESSES[node]);
+      const isMeant = ({ source, destination }: SeenPacket) =>
+        own.includes(way === 'from' ? source : destination);
+      return this.packets(node)
+        .slice(since[node])
+        .filter((packet) => packet.kind === kind && isMeant(packet)).length;
+    };
   }
 
   close(): void {

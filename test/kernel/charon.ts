@@ -1,44 +1,38 @@
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
 import { run } from '../../src/host/command.ts';
 import type { NetworkNamespace } from '../../src/host/namespace.ts';
 import { DaemonError } from '../interop/daemons/daemon.ts';
 import { type ReceivedSection, type Section, vici } from '../interop/daemons/vici.ts';
 import { pause } from '../interop/transfer.ts';
 
-/** strongSwan's own: kernel-netlink, and neither routes nor addresses of its making. */
-const STRONGSWAN_CONF = `
-charon {
-  load = random nonce openssl aes sha1 sha2 md5 hmac kdf mgf1 gcm ccm curve25519 pem pkcs1 pkcs8 pubkey x509 constraints kernel-netlink socket-default vici
-  install_routes = no
-  install_virtual_ip = no
-  retransmit_timeout = 1
-  retransmit_base = 1.4
-  retransmit_tries = 5
-  plugins { vici { socket = unix:///run/vici } }
-}
+/** What it says goes to standard error, and it is told what to do through a file of ours. */
+const DAEMON_CONF = `
 charon-systemd {
   journal { default = -1 }
   filelog { stderr { default = 1 } }
+  plugins { vici { socket = unix:///run/vici } }
 }
-swanctl { load = pem pkcs1 pkcs8 x509 pubkey openssl curve25519 sha1 sha2 random aes gcm }
 `;
 
-/** Runs the daemon in the root folder $1, which it cannot write to; $2 is its /run, with its files. */
+/** Runs the daemon in the root folder $1, which it cannot write to. Its /etc has the files of $2 besides its own, its /run is $3. */
 const IN_ROOT = `
 set -eu
 mount --bind "$1" /mnt
 mount -o remount,bind,ro /mnt
+mount -t tmpfs etc /mnt/tmp
+cp -a /mnt/etc/. "$2"/. /mnt/tmp
+mount --move /mnt/tmp /mnt/etc
+printf %s "$4" > /mnt/etc/strongswan.d/zz-daemon.conf
 mount --rbind /dev /mnt/dev
 mount -t proc proc /mnt/proc
-mount --bind "$2" /mnt/run
-exec env STRONGSWAN_CONF=/run/strongswan.conf SWANCTL_DIR=/run/swanctl chroot /mnt /usr/sbin/charon-systemd
+mount --bind "$3" /mnt/run
+exec chroot /mnt /usr/sbin/charon-systemd
 `;
 
-const LOAD =
-  'STRONGSWAN_CONF=/run/strongswan.conf SWANCTL_DIR=/run/swanctl exec chroot /mnt /usr/sbin/swanctl --load-all --noprompt --uri unix:///run/vici';
+const LOAD = 'exec chroot /mnt /usr/sbin/swanctl --load-all --noprompt --uri unix:///run/vici';
 
 /** Milliseconds that a request may take. */
 const PATIENCE = 20_000;
@@ -47,10 +41,8 @@ export interface CharonOptions {
   /** A folder with strongSwan, see `strongswanRoot`. */
   readonly root: string;
   readonly namespace: NetworkNamespace;
-  /** Made for it. */
-  readonly directory: string;
-  /** By their names in swanctl's folder: 'swanctl.conf', 'private/A.pem'. */
-  readonly files: Readonly<Record<string, string>>;
+  /** Files that belong into /etc. */
+  readonly etc: string;
 }
 
 /** A strongSwan daemon as Debian ships it, with the kernel's ESP, in a network namespace. */
@@ -68,32 +60,17 @@ export class Charon {
   }
 
   /** Resolves when it has its configuration. @throws DaemonError */
-  static async start({ root, namespace, directory, files }: CharonOptions): Promise<Charon> {
-    mkdirSync(directory, { recursive: true });
-    writeFileSync(join(directory, 'strongswan.conf'), STRONGSWAN_CONF);
-    for (const [name, text] of Object.entries(files)) {
-      const file = join(directory, 'swanctl', name);
-      mkdirSync(dirname(file), { recursive: true });
-      writeFileSync(file, text, { mode: 0o600 });
-    }
+  static async start({ root, namespace, etc }: CharonOptions): Promise<Charon> {
+    const files = `${etc}.run`;
+    mkdirSync(files);
     const child = namespace.spawn(
       [
-        'unshare',
-        '--mount',
-        '--pid',
-        '--fork',
-        '--kill-child',
-        '--',
-        'sh',
-        '-c',
-        IN_ROOT,
-        'sh',
-        root,
-        directory,
+        ...['unshare', '--mount', '--pid', '--fork', '--kill-child', '--'],
+        ...['sh', '-c', IN_ROOT, 'sh', root, etc, files, DAEMON_CONF],
       ],
       { stdio: ['ignore', 'ignore', 'pipe'] },
     );
-    const charon = new Charon(child, join(directory, 'vici'));
+    const charon = new Charon(child, join(files, 'vici'));
     await charon.#answers();
     const { stdout, stderr } = await run(['nsenter', '-t', String(child.pid), '-m', '--', 'sh', '-c', LOAD]);
     if (!/successfully loaded \d+ connections/.test(stdout))

@@ -20,7 +20,10 @@ interface Report {
 }
 
 /** Scenarios for one guest kernel each, which has one CPU. */
-const GUESTS = [['baseline'], ['b']];
+const GUESTS = [
+  ['baseline', 'f', 'i-userspace'],
+  ['b', 'e', 'i'],
+];
 
 /** A guest may take so long, in seconds. */
 const LIMIT = 460;

@@ -15,8 +15,7 @@ export interface OurClientOptions {
   readonly client: 'S' | 'T';
   /** The entries of a path file. */
   readonly path: readonly object[];
-  /** Default: 'max'. */
-  readonly innerMtu?: number;
+  readonly backend: 'userspace' | 'xfrm';
 }
 
 export interface OurClient extends Application {
@@ -32,10 +31,19 @@ type Established = Extract<ClientEvent, { event: 'established' }> & { readonly p
 
 /** Runs `ike-telescope extend`. @throws Error with what it said, if it does not get there */
 export async function openOurClient(world: World, options: OurClientOptions): Promise<OurClient> {
-  const { client, path, innerMtu = 'max' } = options;
+  const { client, path } = options;
   const file = join(world.directory, `path-${client}.yaml`);
   writeFileSync(file, stringify({ relays: path }));
-  const command = [...PROGRAM, 'extend', '--path', file, '--json', '--inner-mtu', String(innerMtu)];
+  const command = [
+    ...PROGRAM,
+    'extend',
+    '--path',
+    file,
+    '--json',
+    '--inner-mtu',
+    'max',
+    ...backendOption(options),
+  ];
   const child = world.nodes[client].spawn(command, { stdio: ['ignore', 'pipe', 'pipe'] });
   const ended = once(child, 'close');
   const said: string[] = [];
@@ -65,4 +73,8 @@ export async function openOurClient(world: World, options: OurClientOptions): Pr
       await ended;
     },
   };
+}
+
+function backendOption({ backend }: OurClientOptions): readonly string[] {
+  return backend === 'userspace' ? [] : ['--backend', backend];
 }

@@ -1,5 +1,6 @@
-import { baseline } from './scenarios/baseline.ts';
-import { userSpaceThroughStock } from './scenarios/stock-path.ts';
+import { crossingPaths } from './scenarios/crossing-paths.ts';
+import { hostileRelay } from './scenarios/hostile-relay.ts';
+import { telescopeScenario } from './scenarios/telescope.ts';
 import type { World } from './world.ts';
 
 /** What a scenario is run with. */
@@ -18,8 +19,21 @@ export interface Scenario {
   run(world: World, means: Means): Promise<Figures>;
 }
 
+const STOCK = { A: 'stock', B: 'stock', C: 'stock' } as const;
+
 /** By the names that `--only` takes. */
 export const SCENARIOS: Readonly<Record<string, Scenario>> = {
-  baseline,
-  b: userSpaceThroughStock,
+  baseline: telescopeScenario("strongSwan's client through three stock strongSwan relays", 'stock', STOCK),
+  b: telescopeScenario(
+    'our client, user-space backend, through three stock strongSwan relays',
+    'userspace',
+    STOCK,
+  ),
+  e: telescopeScenario('mixed relays: A strongSwan, B ours (user space), C strongSwan', 'userspace', {
+    ...STOCK,
+    B: 'userspace',
+  }),
+  f: crossingPaths,
+  i: hostileRelay('stock'),
+  'i-userspace': hostileRelay('userspace'),
 };

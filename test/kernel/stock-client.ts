@@ -1,11 +1,15 @@
-import { join } from 'node:path';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { ipBatch } from '../../src/host/ip.ts';
 import { type NetworkNamespace, openNamespace } from '../../src/host/namespace.ts';
+import { defaultChildProposals, defaultIkeProposals } from '../../src/ike/proposal.ts';
+import { pem } from '../../src/stock/pem.ts';
+import { strongswanProposals } from '../../src/stock/strongswan-proposals.ts';
 import type { Address } from '../../src/wire/address.ts';
 import type { ReceivedSection } from '../interop/daemons/vici.ts';
 import type { Application } from './application.ts';
 import { Charon } from './charon.ts';
-import { CLIENT_ID, ESP_SUITE, IKE_SUITE, PUBLIC_SHARED_KEY, type RelayKeys } from './stock-relays.ts';
+import { PUBLIC_SHARED_KEY, type Relays, type RunningRelay } from './relays.ts';
 import { ADDRESSES, prepare, type RelayName, type World } from './world.ts';
 
 /** What a layer of AES-GCM-16 over IPv4 leaves of an MTU: IP, ESP header, IV, padding to 4 octets, trailer, ICV. */
@@ -15,12 +19,13 @@ export interface StockClientOptions {
   readonly root: string;
   readonly client: 'S' | 'T';
   readonly path: readonly RelayName[];
-  readonly keys: Readonly<Record<RelayName, RelayKeys>>;
+  readonly relays: Relays;
 }
 
 /** A hop: its SAs are in a network namespace, and its device in the next one, which has no other way out. */
 export interface StockHop {
   readonly charon: Charon;
+  readonly source: Address;
   readonly assigned: Address;
 }
 
@@ -39,18 +44,14 @@ export async function openStockClient(world: World, options: StockClientOptions)
   let mtu = 1500;
   for (const [index, relay] of path.entries()) {
     const number = index + 1;
-    const charon = await Charon.start({
-      root: options.root,
-      namespace,
-      directory: join(world.directory, `${client}-${number}`),
-      files: {
-        'swanctl.conf': swanctlConf(source, relay, number),
-        [`pubkey/${relay}.pem`]: options.keys[relay].publicKey,
-      },
-    });
+    const etc = join(world.directory, `etc-${client}-${number}`);
+    write(etc, 'strongswan.d/client.conf', STRONGSWAN_CONF);
+    write(etc, 'swanctl/conf.d/client.conf', swanctlConf(source, options.relays[relay], number));
+    write(etc, 'swanctl/pubkey/relay.pem', pem('PUBLIC KEY', options.relays[relay].config.own.publicKey));
+    const charon = await Charon.start({ root: options.root, namespace, etc });
     await charon.initiate('hop');
     const assigned = assignedAddress(await charon.sas());
-    hops.push({ charon, assigned });
+    hops.push({ charon, source, assigned });
     const next = await openNamespace();
     opened.push(next);
     prepare(next, false);
@@ -88,30 +89,51 @@ export async function openStockClient(world: World, options: StockClientOptions)
   };
 }
 
-function swanctlConf(source: Address, relay: RelayName, mark: number): string {
-  return `
-connections {
+function write(etc: string, name: string, text: string): void {
+  const file = join(etc, name);
+  mkdirSync(dirname(file), { recursive: true });
+  writeFileSync(file, text);
+}
+
+/** Addresses, routes and devices are ours to make. */
+const STRONGSWAN_CONF = `charon {
+  install_routes = no
+  install_virtual_ip = no
+  plugins {
+    forecast { load = no }
+    connmark { load = no }
+    bypass-lan { load = no }
+    kernel-libipsec { load = no }
+  }
+}
+`;
+
+/** What our own client would do, as far as strongSwan can. */
+function swanctlConf(source: Address, { config }: RunningRelay, mark: number): string {
+  const { own } = config;
+  return `connections {
   hop {
     version = 2
     mobike = no
     local_addrs = ${source}
-    remote_addrs = ${ADDRESSES[relay].ip4}
+    remote_addrs = ${own.addresses.ip4}
     vips = 0.0.0.0
-    proposals = ${IKE_SUITE}
+    proposals = ${strongswanProposals(defaultIkeProposals)}
     local {
       auth = psk
-      id = ${CLIENT_ID}
+      id = keyid:anonymous
     }
     remote {
       auth = pubkey
-      pubkeys = ${relay}.pem
-      id = ${relay}
+      pubkeys = relay.pem
+      id = "@#${own.keyId}"
     }
     children {
       hop {
         local_ts = dynamic
         remote_ts = 0.0.0.0/0
-        esp_proposals = ${ESP_SUITE}
+        esp_proposals = ${strongswanProposals(defaultChildProposals)}
+        replay_window = 128
         mark_in = ${mark}
         mark_out = ${mark}
       }
@@ -119,9 +141,9 @@ connections {
   }
 }
 secrets {
-  ike-public {
+  ike {
     secret = "${PUBLIC_SHARED_KEY}"
-    id = ${CLIENT_ID}
+    id = keyid:anonymous
   }
 }
 `;
