@@ -9,19 +9,19 @@ import { UsageError } from './failure.ts';
 const HELP = `
 Reads pcap and pcapng. IKE is looked for on UDP ports 500 and 4500. With --json there is one object per message and line;
 "icv" tells whether the message is authentic (null: nothing to verify it with), "error" what is wrong with it. Messages of
-IKE SAs whose keys are not in the table are printed as far as they are in clear.`;
+IKE SAs whose keys are not in the table, or all of them without one, are printed as far as they are in clear.`;
 
 export function decodeCommand(): Command {
   return new Command('decode')
-    .description("decrypt and print the IKE messages of a capture, with keys as Wireshark's")
+    .description("print the IKE messages of a capture, decrypted with keys as Wireshark's")
     .argument('<capture>', 'a pcap or pcapng file')
-    .requiredOption('--keys <file>', "the IKE SAs' keys: Wireshark's ikev2_decryption_table")
+    .option('--keys <file>', "the IKE SAs' keys: Wireshark's ikev2_decryption_table")
     .option('--json', 'print one JSON object per message and line')
     .addHelpText('after', HELP)
-    .action((capture: string, { keys, json }: { readonly keys: string; readonly json?: true }) => {
+    .action((capture: string, { keys, json }: { readonly keys?: string; readonly json?: true }) => {
       // A reader such as head may have seen enough.
       process.stdout.on('error', () => process.exit());
-      decode(readFrames(capture), readKeys(keys), json === true);
+      decode(readFrames(capture), keys === undefined ? new Map() : readKeys(keys), json === true);
     });
 }
 

@@ -1,5 +1,5 @@
 import { constants } from 'node:os';
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
 import { runDemo } from '../demo/demo.ts';
 import { runLoopbackDemo } from '../demo/loopback.ts';
 import { namespaceAccess, PrerequisiteError, requirePrerequisites } from '../demo/prerequisites.ts';
@@ -10,6 +10,7 @@ interface DemoCommandOptions {
   readonly json?: true;
   readonly loopback?: true;
   readonly keepPcap?: string;
+  readonly keylog?: string;
 }
 
 const FAILED = 1;
@@ -26,7 +27,16 @@ export function demoCommand(): Command {
   return new Command('demo')
     .description('fetch a page through three relays in network namespaces, and print who saw what')
     .option('--loopback', 'over 127.0.0.0/8 in one process, without privileges')
-    .option('--keep-pcap <directory>', 'keep a capture of each link')
+    .addOption(
+      new Option('--keep-pcap <directory>', 'keep a capture of each link, for Wireshark or decode').conflicts(
+        'loopback',
+      ),
+    )
+    .addOption(
+      new Option('--keylog <directory>', "write the client's keys there, in Wireshark's files").conflicts(
+        'loopback',
+      ),
+    )
     .option('--json', 'print one JSON object and nothing else')
     .addHelpText('after', HELP)
     .action(async (options: DemoCommandOptions) => {
@@ -70,7 +80,8 @@ async function runMode(options: DemoCommandOptions, signal: AbortSignal): Promis
     const native = requirePrerequisites();
     if ((await namespaceAccess()) === 'user-namespace')
       return runInUserNamespace(process.argv.slice(1), signal);
-    const result = await runDemo({ native, narrate, keepPcap: options.keepPcap, signal });
+    const { keepPcap, keylog } = options;
+    const result = await runDemo({ native, narrate, keepPcap, keylog, signal });
     if (options.json) print(JSON.stringify(result));
     return result.ok ? ExitStatus.OK : FAILED;
   }

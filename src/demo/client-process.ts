@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import { resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { text } from 'node:stream/consumers';
 import { type ClientEvent, parseEvent } from '../client/protocol.ts';
@@ -15,6 +16,13 @@ export interface ClientRun {
 
 const FOLLOWED: readonly unknown[] = ['extending', 'hop', 'established', 'error'];
 
+/** What the client does. */
+export interface ClientTask {
+  readonly url: string;
+  /** A directory for its keys. */
+  readonly keylog?: string | undefined;
+}
+
 /**
  * Runs `ike-telescope extend --json` at S, and in the telescope the program that fetches `url`.
  * @param onEvent - called for each event as it comes
@@ -22,11 +30,12 @@ const FOLLOWED: readonly unknown[] = ['extending', 'hop', 'established', 'error'
  */
 export async function fetchThroughTelescope(
   topology: Topology,
-  url: string,
+  { url, keylog }: ClientTask,
   onEvent: (event: ClientEvent) => void,
 ): Promise<ClientRun> {
   const fetcher = topology.node('demo/fetch-page.js', url);
-  const extend = ['extend', '--path', topology.pathFile, '--json', '--', ...fetcher];
+  const keys = keylog === undefined ? [] : ['--keylog', resolve(keylog)];
+  const extend = ['extend', '--path', topology.pathFile, '--json', ...keys, '--', ...fetcher];
   const child = topology.namespaces.S.spawn(topology.node('cli/main.js', ...extend), {
     stdio: ['ignore', 'pipe', 'pipe'],
   });

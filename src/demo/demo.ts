@@ -53,6 +53,8 @@ export interface DemoOptions {
   narrate(text: string): void;
   /** A directory for one capture file per link. */
   readonly keepPcap?: string;
+  /** A directory for Wireshark's files of keys: those of the client's own IKE and Child SAs. */
+  readonly keylog?: string;
   readonly signal: AbortSignal;
 }
 
@@ -71,7 +73,7 @@ export async function runDemo(options: DemoOptions): Promise<DemoResult> {
 
 async function demonstrate(
   topology: Topology,
-  { native, narrate, keepPcap }: DemoOptions,
+  { native, narrate, keepPcap, keylog }: DemoOptions,
 ): Promise<DemoResult> {
   narrate(`  ${NODES.map((node) => `${node} ${ADDRESSES[node]}`).join(' - ')}\n`);
   const captures = perLink((link) => {
@@ -86,7 +88,9 @@ async function demonstrate(
     });
     await topology.startRelays();
     narrate('The relays A, B and C are running, and the overlay tunnels A=B and B=C are up.\n');
-    const run = await fetchThroughTelescope(topology, server.url, (event) => narrateEvent(event, narrate));
+    const run = await fetchThroughTelescope(topology, { url: server.url, keylog }, (event) =>
+      narrateEvent(event, narrate),
+    );
     await quiet(captures);
     if (keepPcap !== undefined) await writeCaptures(keepPcap, captures);
     return evaluate({ topology, captures, server, run, states: states! }, narrate);

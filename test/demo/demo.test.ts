@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { createSocket } from 'node:dgram';
 import { readFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -8,6 +9,7 @@ import type { DemoResult } from '../../src/demo/demo.ts';
 import type { LoopbackResult } from '../../src/demo/loopback.ts';
 import { ADDRESSES } from '../../src/demo/topology.ts';
 import { addressBytes } from '../../src/wire/address.ts';
+import { compiledSources } from '../support/compiled.ts';
 import { native } from '../support/namespaces.ts';
 import { until } from '../support/waiting.ts';
 import { type RunningDemo, startDemo } from './demo-process.ts';
@@ -20,10 +22,19 @@ async function expectNothingLeft(demo: RunningDemo): Promise<void> {
   expect(demo.temporaryFiles()).toEqual([]);
 }
 
+/** What a command of the README prints, which has its files in `seen`. */
+function run(command: string, seen: string): string {
+  expect(readFileSync('README.md', 'utf8')).toContain(`\n    ${command}\n`);
+  const line = command
+    .replace('npx ike-telescope', `${process.execPath} ${join(compiledSources(), 'cli/main.js')}`)
+    .replaceAll('seen', seen);
+  return spawnSync('sh', ['-c', line], { encoding: 'utf8', env: { ...process.env, DEBUG: '' } }).stdout;
+}
+
 describe('the demo', { timeout: PATIENCE }, () => {
-  it('fetches the page, shows who saw what as JSON, keeps captures, and leaves nothing', async () => {
+  it('fetches the page, shows who saw what as JSON, keeps captures and keys, and leaves nothing', async () => {
     const captures = await mkdtemp(join(tmpdir(), 'demo-test-'));
-    const demo = startDemo(['--json', '--keep-pcap', captures]);
+    const demo = startDemo(['--json', '--keep-pcap', captures, '--keylog', captures]);
     expect([await demo.ended, demo.stderr()]).toEqual([0, '']);
     const result: DemoResult = JSON.parse(demo.stdout());
     expect(result).toMatchObject({
@@ -54,6 +65,18 @@ describe('the demo', { timeout: PATIENCE }, () => {
     for (const link of ['S-A', 'A-B', 'B-C', 'C-D']) {
       expect(readFileSync(join(captures, `${link}.pcapng`)).length).toBeGreaterThan(1_048_576);
     }
+    const decoded = run(
+      'npx ike-telescope decode seen/S-A.pcapng --keys seen/ikev2_decryption_table',
+      captures,
+    );
+    expect(decoded.match(/IKE_AUTH (request|response) 1 .*\n {2}decrypted; ICV right\n/g)).toHaveLength(2);
+    const tshark =
+      "WIRESHARK_CONFIG_DIR=seen tshark -o esp.enable_encryption_decode:TRUE -r seen/S-A.pcapng -Y 'isakmp || http'";
+    const dissected = run(tshark, captures);
+    const layers = [S, hops[0].assigned, hops[1].assigned];
+    for (const [index, relay] of [A, B, C].entries())
+      expect(dissected).toMatch(new RegExp(`${layers[index]} +→ +${relay} +ISAKMP .* IKE_AUTH`));
+    expect(dissected).toMatch(new RegExp(`${hops[2].assigned} +→ +${D} +HTTP .* GET /`));
     await rm(captures, { recursive: true });
     await expectNothingLeft(demo);
   });
@@ -117,6 +140,12 @@ describe('the demo', { timeout: PATIENCE }, () => {
 });
 
 describe('the loopback demo', { timeout: PATIENCE }, () => {
+  it.each(['--keep-pcap', '--keylog'])('has no links to capture: %s', async (option) => {
+    const demo = startDemo(['--loopback', option, 'nowhere']);
+    expect(await demo.ended).toBe(64);
+    expect(demo.stderr()).toContain("cannot be used with option '--loopback'");
+  });
+
   it('needs no program and no privilege, and says that it shows nothing of observers', async () => {
     const demo = startDemo(['--loopback', '--json'], {
       wrapper: [

@@ -66,7 +66,7 @@ describe('openTopology', { timeout: PATIENCE }, () => {
     await topology.startRelays(['B']);
     expect((await topology.relay('B').state()).overlays[0].up).toBeDefined();
     const hops: unknown[] = [];
-    const fetched = fetchThroughTelescope(topology, 'http://192.0.2.1/', (event) => {
+    const fetched = fetchThroughTelescope(topology, { url: 'http://192.0.2.1/' }, (event) => {
       if (event.event === 'hop') hops.push(event.assigned[0]);
     });
     await expect(fetched).rejects.toThrow(/the client ended with status 69: hop 2 \(B\): /);
