@@ -91,7 +91,8 @@ export async function runTests(files, pattern, { cwd = process.cwd(), options = 
 }
 
 /**
- * The exit code; null if it was ended for taking too long. What it says goes to our stderr, or nowhere if its time is limited.
+ * The exit code; null if it was ended for taking too long. Errors go to our stderr, or nowhere if its time is limited; what
+ * it says besides is where it has written its report, which is not there any more when that is read.
  * Without processes of its own there is nothing left when it is ended.
  */
 function vitest(args, cwd, timeout) {
@@ -100,7 +101,7 @@ function vitest(args, cwd, timeout) {
     const child = spawn(
       process.execPath,
       [join('node_modules', 'vitest', 'vitest.mjs'), ...args, ...(isLimited ? ['--pool=threads'] : [])],
-      { cwd, timeout, killSignal: 'SIGKILL', stdio: isLimited ? 'ignore' : ['ignore', 2, 2] },
+      { cwd, timeout, killSignal: 'SIGKILL', stdio: isLimited ? 'ignore' : ['ignore', 'ignore', 2] },
     );
     child.on('error', reject);
     child.on('close', resolve);
