@@ -43,6 +43,7 @@ export async function exchangeFiles(ends: Ends): Promise<{ up: FileReport; down:
  * Sends numbers both ways, one each in 5 milliseconds if the machine has the time, while something goes on, and a few more.
  * @param action - is told how to wait until some have been sent
  * @returns those that did not arrive
+ * @throws Error also if they cannot be sent, such as when the cell was ended meanwhile
  */
 export async function streamDuring(
   ends: Ends,
@@ -53,10 +54,15 @@ export async function streamDuring(
   receive(ends, (message) => arrived.push(message));
   const already = socket.received.length;
   let sent = 0;
+  let failure: unknown;
   const timer = setInterval(() => {
     const piece = numbered(sent++, new Uint8Array(0));
-    tunnel.send([toDaemon(ends, piece)]);
-    socket.send(piece, ours, PORT);
+    try {
+      tunnel.send([toDaemon(ends, piece)]);
+      socket.send(piece, ours, PORT);
+    } catch (error) {
+      failure = error;
+    }
   }, 5);
   const some = async () => {
     for (const end = sent + 20; sent < end; ) await pause(5);
@@ -67,6 +73,7 @@ export async function streamDuring(
   } finally {
     clearInterval(timer);
   }
+  if (failure !== undefined) throw failure;
   const missing = (messages: readonly Uint8Array[]) => {
     const there = new Set(messages.map(numberOf));
     return Array.from({ length: sent }, (_, number) => number).filter((number) => !there.has(number));

@@ -165,6 +165,8 @@ async function start(
   const close = async () => {
     if (process.exitCode === null && process.signalCode === null) process.kill('SIGKILL');
     await ended;
+    // Programs that it had started may have them open for longer.
+    for (const stream of [process.stdout, process.stderr]) stream?.destroy();
     await rm(folder, { recursive: true, force: true });
   };
   try {
