@@ -194,6 +194,31 @@ describe('post-quantum preshared keys (RFC 8784)', () => {
     expect(seen.some(({ key }) => key === ofKey[0].output)).toBe(true);
   });
 
+  it('is what NULL authentication proves: its secret is SK_pi, or SK_pr, after the key was mixed in', () => {
+    const crypto = testCrypto(95);
+    const { provider } = crypto;
+    const pads: string[] = [];
+    const mixed: string[] = [];
+    const watched = {
+      ...provider,
+      prf: (id: number, key: Uint8Array, ...parts: readonly Uint8Array[]) => {
+        const output = provider.prf(id, key, ...parts);
+        if (hex(concat(...parts)) === hex(utf8('Key Pad for IKEv2'))) pads.push(hex(key));
+        if (hex(key) === hex(KEY.secret)) mixed.push(hex(output));
+        return output;
+      },
+    };
+    const nobody = { local: NULL_AUTH, remote: NULL_AUTH };
+    const profile = { ...anonymousProfile(nobody), ppk: knows(KEY, true) };
+    const pair = new Pair({
+      initiator: { ...initiatorConfig(watched, nobody), ppk: mandatory(KEY) },
+      responder: { ...responderConfig(provider, profile), usesPpk: true },
+    }).run(5000);
+    expectEqualSas(pair);
+    const [, skPi, skPr] = mixed;
+    expect(pads).toEqual([skPi, skPr]);
+  });
+
   it('does not do without with NULL authentication (RFC 8784 5.2.3)', () => {
     const client = { local: NULL_AUTH, remote: NULL_AUTH };
     const { pair } = pairOf({ initiator: optional(KEY), responder: knows(KEY, false), client });
