@@ -1,11 +1,14 @@
 import { spawnSync } from 'node:child_process';
 import { createSocket } from 'node:dgram';
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { resolve } from 'node:path';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
 import { expect, it } from 'vitest';
+import { startPageServer } from '../src/demo/page-server-process.ts';
 import { ADDRESSES, openTopology } from '../src/demo/topology.ts';
 import { compiledSources } from './support/compiled.ts';
 import { native, within } from './support/namespaces.ts';
+import { until } from './support/waiting.ts';
 
 const DIRECTORY = resolve('build/readme');
 
@@ -57,5 +60,50 @@ it('has an example of 12 lines that sends a datagram through three relays and pr
   } finally {
     echo.close();
     await topology.close();
+  }
+});
+
+it('tells how to set up three relays of one’s own, and a telescope through them', {
+  timeout: 60_000,
+}, async () => {
+  const readme = readFileSync('README.md', 'utf8');
+  const [, files] = /```sh\n([\s\S]*?)```/.exec(readme)!;
+  const start = 'npx ike-telescope relay --config relay-a.yaml';
+  const extend = 'npx ike-telescope extend --path path.yaml -- ';
+  for (const command of [start, `${extend}curl https://example.org`])
+    expect(readme).toContain(`\n    ${command}\n`);
+  const directory = mkdtempSync(join(tmpdir(), 'readme-test-'));
+  const program = [process.execPath, join(compiledSources(), 'cli/main.js')].join(' ');
+  writeFileSync(`${directory}/npx`, `#!/bin/sh\nshift\nexec ${program} "$@"\n`, { mode: 0o700 });
+  const inDirectory = (script: string) => [
+    'sh',
+    '-c',
+    `PATH=${directory}:$PATH; cd ${directory} && ${script}`,
+  ];
+  const topology = await openTopology({ compiled: compiledSources() });
+  try {
+    const { S, A, B, C } = topology.namespaces;
+    const { stderr } = await S.exec(inDirectory(files));
+    expect(stderr).toBe('');
+    const relays = Object.entries({ a: A, b: B, c: C }).map(([name, namespace]) => {
+      const child = namespace.spawn(inDirectory(`exec ${start.replace('relay-a', `relay-${name}`)}`));
+      const relay = { said: '', peers: name === 'b' ? 2 : 1 };
+      for (const stream of [child.stdout!, child.stderr!])
+        stream.setEncoding('utf8').on('data', (text: string) => {
+          relay.said += text;
+        });
+      return relay;
+    });
+    await until('the overlay tunnels', () =>
+      relays.every(({ said, peers }) => said.match(/overlay tunnel to . is up/g)?.length === peers),
+    );
+    const page = await startPageServer(topology, 10_000, async () => {});
+    const fetch = topology.node('demo/fetch-page.js', page.url).join(' ');
+    const { stdout } = await S.exec(inDirectory(extend + fetch));
+    expect(JSON.parse(stdout)).toMatchObject({ status: 200, sha256: page.sha256 });
+    expect(page.clients).toEqual([ADDRESSES.C]);
+  } finally {
+    await topology.close();
+    rmSync(directory, { recursive: true });
   }
 });
