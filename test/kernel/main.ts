@@ -22,7 +22,7 @@ interface Report {
 /** Scenarios for one guest kernel each, which has one CPU. */
 const GUESTS = [
   ['baseline', 'f', 'i-userspace'],
-  ['b', 'e', 'i'],
+  ['b', 'e', 'h', 'i'],
 ];
 
 /** A guest may take so long, in seconds. */

@@ -1,5 +1,6 @@
 import { crossingPaths } from './scenarios/crossing-paths.ts';
 import { hostileRelay } from './scenarios/hostile-relay.ts';
+import { rekeys } from './scenarios/rekeys.ts';
 import { telescopeScenario } from './scenarios/telescope.ts';
 import type { World } from './world.ts';
 
@@ -34,6 +35,7 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
     B: 'userspace',
   }),
   f: crossingPaths,
+  h: rekeys,
   i: hostileRelay('stock'),
   'i-userspace': hostileRelay('userspace'),
 };
