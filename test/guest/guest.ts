@@ -1,11 +1,12 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
-import { delimiter, join } from 'node:path';
+import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { dyingWithUs } from '../../src/host/namespace.ts';
 import { programEnvironment } from '../../src/host/programs.ts';
+import { missingForGuest } from './packages.ts';
 
 /** There is no guest: a package is missing, its kernel does not boot, or it did not end in time. */
 export class GuestError extends Error {
@@ -26,16 +27,6 @@ export interface GuestOptions {
   /** Takes what the command writes. Default: it goes to our own output. */
   onOutput?(stream: 'stdout' | 'stderr', octets: Uint8Array): void;
 }
-
-/** Programs that a guest needs and that a Debian may not have, and their packages. */
-const PACKAGES = {
-  'linux.uml': 'user-mode-linux',
-  modprobe: 'kmod',
-  ip: 'iproute2',
-};
-
-/** On CPUs with AMX, whose state User Mode Linux has no room for, a library is compiled that cuts it (xsave.c). */
-const PACKAGES_FOR_AMX = { ...PACKAGES, gcc: 'gcc libc6-dev' };
 
 /**
  * Boots Debian's User Mode Linux kernel as a process, runs a command in it as root and in our working directory, and resolves to its
@@ -91,14 +82,9 @@ function writeThrough(stream: 'stdout' | 'stderr', octets: Uint8Array): void {
 function requirePrograms(): void {
   if (process.getuid?.() !== 0) throw new GuestError('a guest needs root');
   if (isInGuest()) throw new GuestError('there is no guest in a guest');
-  const amx = /^flags.*\bamx_tile\b/m.test(readFileSync('/proc/cpuinfo', 'latin1'));
-  const path = (programEnvironment().PATH ?? '').split(delimiter);
-  const missing = Object.entries(amx ? PACKAGES_FOR_AMX : PACKAGES).filter(
-    ([program]) => !path.some((directory) => existsSync(join(directory, program))),
-  );
-  if (missing.length === 0) return;
-  const [programs, packages] = [missing.map(([program]) => program), missing.map(([, name]) => name)];
-  throw new GuestError(`a guest needs ${programs.join(', ')}: apt install ${packages.join(' ')}`);
+  const missing = missingForGuest();
+  if (missing.length > 0)
+    throw new GuestError(`a guest needs packages: apt-get install ${missing.join(' ')}`);
 }
 
 let started = 0;

@@ -49,8 +49,7 @@ export function keyFiles(
 function pair(type: KeyFiles['type']) {
   if (type === 'ed25519') return generateKeyPairSync('ed25519');
   if (type === 'rsa') return generateKeyPairSync('rsa', { modulusLength: 2048 });
-  const curves = { 'ecdsa-p256': 'P-256', 'ecdsa-p384': 'P-384', 'ecdsa-p521': 'P-521' };
-  return generateKeyPairSync('ec', { namedCurve: curves[type] });
+  return generateKeyPairSync('ec', { namedCurve: type === 'ecdsa-p256' ? 'P-256' : 'P-384' });
 }
 
 function raw(identity: string, key: KeyFiles): Proof {

@@ -1,7 +1,8 @@
 import { AUTHENTICATIONS, type AuthenticationName } from './authentications.ts';
 import { type Lack, lackOf } from './daemons/capabilities.ts';
 import { DAEMONS, type DaemonName, type Suites } from './daemons/daemon.ts';
-import { FEATURES, type Feature, type FeatureName } from './features.ts';
+import type { Feature } from './feature.ts';
+import { FEATURES, type FeatureName } from './features.ts';
 
 /** One run: our end in a role against a daemon, with one way to prove who is who, one suite, and one thing to see. */
 export interface Cell {
@@ -23,7 +24,7 @@ const ROLES = ['initiator', 'responder'] as const;
 const USUAL: Suites = { ike: 'aes128gcm16-prfsha256-x25519', esp: 'aes128gcm16' };
 
 /** Besides the usual one. */
-export const SUITES: readonly Suites[] = [
+const SUITES: readonly Suites[] = [
   { ike: 'aes256gcm16-prfsha384-ecp384', esp: 'aes256gcm16' },
   { ike: 'aes128gcm8-prfsha256-x25519', esp: 'aes128gcm8' },
   { ike: 'aes128gcm12-prfsha512-x25519', esp: 'aes128gcm12' },
@@ -38,6 +39,41 @@ export const SUITES: readonly Suites[] = [
   { ike: 'aes128gcm16-prfsha256-x25519-ke1_mlkem512', esp: 'aes128gcm16' },
   { ike: 'aes256gcm16-prfsha512-ecp521-ke1_mlkem1024', esp: 'aes256gcm16' },
 ];
+
+const usualWith = (esp: string): Suites => ({ ike: USUAL.ike, esp });
+
+/** The ciphers and the lengths of keys and tags that are not among those; one role has to do. Of libreswan CCM is for ESP only. */
+const VARIANTS: readonly { readonly suites: Suites; readonly daemons?: RegExp }[] = [
+  { suites: { ike: 'aes192gcm16-prfsha256-x25519', esp: 'aes128ccm8' } },
+  { suites: { ike: 'aes192gcm8-prfsha256-x25519', esp: 'aes192ccm8' } },
+  { suites: { ike: 'aes256gcm8-prfsha256-x25519', esp: 'aes256ccm8' } },
+  { suites: { ike: 'aes192gcm12-prfsha256-x25519', esp: 'aes128ccm12' } },
+  { suites: { ike: 'aes256gcm12-prfsha256-x25519', esp: 'aes192ccm12' } },
+  ...[
+    { ike: 'aes128ccm8-prfsha256-x25519', esp: 'aes192gcm8' },
+    { ike: 'aes192ccm8-prfsha256-x25519', esp: 'aes256gcm8' },
+    { ike: 'aes256ccm8-prfsha256-x25519', esp: 'aes192gcm12' },
+    { ike: 'aes128ccm12-prfsha256-x25519', esp: 'aes256gcm12' },
+    { ike: 'aes192ccm12-prfsha256-x25519', esp: 'aes192gcm16' },
+    { ike: 'aes256ccm12-prfsha256-x25519', esp: 'aes256ccm12' },
+    { ike: 'aes192ccm16-prfsha256-x25519', esp: 'aes192ccm16' },
+    { ike: 'aes256ccm16-prfsha256-x25519', esp: 'aes256ccm16' },
+  ].map((suites) => ({ suites, daemons: /^strongswan/ })),
+  ...[
+    'aes192gcm8',
+    'aes256gcm8',
+    'aes192gcm12',
+    'aes256gcm12',
+    'aes192gcm16',
+    'aes256ccm12',
+    'aes128ccm16',
+    'aes192ccm16',
+    'aes256ccm16',
+  ].map((esp) => ({ suites: usualWith(esp), daemons: /^libreswan/ })),
+];
+
+/** All of them, in order. */
+export const ALL_SUITES = [...SUITES, ...VARIANTS.map(({ suites }) => suites)];
 
 export const suitesName = ({ ike, esp }: Suites) => `${ike} / ${esp}`;
 
@@ -57,8 +93,8 @@ export function enumerateCells(): Cell[] {
     for (const role of ROLES) {
       const usual = { daemon, role, authentication: usualAuthentication(daemon), suites: USUAL };
       for (const feature of Object.keys(FEATURES) as FeatureName[]) {
-        const { authentication = usual.authentication, daemons }: Feature = FEATURES[feature];
-        if (feature === 'plain' || daemons?.test(daemon) === false) continue;
+        const { authentication = usual.authentication, daemons, roles = ROLES }: Feature = FEATURES[feature];
+        if (feature === 'plain' || daemons?.test(daemon) === false || !roles.includes(role)) continue;
         add({ ...usual, feature, authentication }, feature);
       }
       for (const authentication of Object.keys(AUTHENTICATIONS) as AuthenticationName[])
@@ -66,6 +102,9 @@ export function enumerateCells(): Cell[] {
       // In the guest kernel cells are dear: one role has to do for the suites.
       if (daemon.startsWith('libreswan') && role === 'responder') continue;
       for (const suites of SUITES) add({ ...usual, feature: 'plain', suites }, suitesName(suites));
+      if (role === 'responder') continue;
+      for (const { suites, daemons } of VARIANTS)
+        if (daemons?.test(daemon) !== false) add({ ...usual, feature: 'plain', suites }, suitesName(suites));
     }
   }
   return cells;

@@ -1,116 +1,20 @@
 import { ExchangeType, NotifyType } from '../../src/ike/constants.ts';
 import { AuthenticationError, type IkeError, NoAnswerError, RefusedError } from '../../src/ike/errors.ts';
 import { peekHeader } from '../../src/ike/message.ts';
-import { addressText, parsePrefix } from '../../src/wire/address.ts';
+import { type Address, addressText, parsePrefix } from '../../src/wire/address.ts';
 import { utf8 } from '../../src/wire/bytes.ts';
 import { prefixSelector, type TrafficSelector } from '../../src/wire/traffic-selector.ts';
-import type { AuthenticationName } from './authentications.ts';
-import type { Connection, Proof } from './daemons/daemon.ts';
+import type { Proof } from './daemons/daemon.ts';
 import { expect, expectSoon } from './expect.ts';
+import { assigned, establish, type Feature, networksOfBoth } from './feature.ts';
 import { HOSTILE } from './hostile.ts';
-import type { OurView } from './ours.ts';
+import { MOBILITY } from './mobility.ts';
+import { NAT } from './nat.ts';
+import { REKEYING } from './rekeying.ts';
 import type { Running } from './running.ts';
-import { streamDuring } from './transfer.ts';
-import { type NatSide, NETWORKS } from './world.ts';
-
-/** What a cell is about: how its connection differs from the ordinary one, and what has to be seen. */
-export interface Feature {
-  /** RFC and section. */
-  readonly source: string;
-  /** Changes of the daemon's view of the connection, which ours follows. */
-  readonly connection?: (base: Connection) => Partial<Connection>;
-  /** What differs in our own view of it, and what our configuration has besides. */
-  readonly ours?: (connection: Connection) => OurView;
-  readonly nat?: NatSide;
-  /** It is mostly waited in: others can go on beside it. */
-  readonly isPatient?: true;
-  /** How the ends prove themselves, if that matters. */
-  readonly authentication?: AuthenticationName;
-  /** Only for these. */
-  readonly daemons?: RegExp;
-  /** Default: the IKE SA is set up, and a file goes each way. */
-  readonly run?: (cell: Running) => Promise<void>;
-}
 
 /** A Child SA with the peer's address, and a file each way: the ordinary cell. */
 const plain: Feature = { source: 'RFC 7296 1.2' };
-
-export async function establish(cell: Running): Promise<void> {
-  await cell.establish();
-  await cell.exchangeFiles();
-  if (cell.isPlain)
-    await expectSoon(() => cell.traffic.of('theirs', 'esp').length > 0, true, 'that its ESP is plain');
-}
-
-/** After what `action` does, both ends have other SAs of the kind, the same at both, and carry on. */
-function replacing(what: 'ike' | 'child', action: (cell: Running) => Promise<void> | void) {
-  return async (cell: Running) => {
-    await establish(cell);
-    const before = cell.sas!;
-    await action(cell);
-    await cell.until(`a new ${what === 'ike' ? 'IKE SA' : 'Child SA'}`, async () => {
-      const { ike, children } = await cell.daemon.sas();
-      return what === 'ike'
-        ? ike !== undefined && ike.spiI !== before.ike!.spiI && ike.spiR !== before.ike!.spiR
-        : children.length === 1 && children.every(({ spiIn }) => spiIn !== before.children[0].spiIn);
-    });
-    const { ike, children } = await cell.agree();
-    // The other kind has stayed what it was.
-    if (what === 'ike') expect(children[0].spiIn, before.children[0].spiIn, 'the Child SA');
-    else expect(ike!.spiI, before.ike!.spiI, 'the IKE SA');
-    await cell.exchangeFiles();
-    expect(await cell.connection.checkLiveness(), true, 'the answer to a liveness check');
-    await cell.agreeOnIkeSa();
-  };
-}
-
-async function behindNat(cell: Running): Promise<void> {
-  await establish(cell);
-  for (const end of ['ours', 'theirs'] as const) {
-    expect(cell.traffic.of(end, 'esp').length, 0, 'the number of plain ESP packets');
-    await expectSoon(() => cell.traffic.of(end, 'esp in UDP').length > 50, true, 'that ESP is in UDP');
-  }
-}
-
-/** Both ends ask for a rekey before either has heard of the other's. */
-function collide(what: 'ike' | 'child', ours: (cell: Running) => void) {
-  return async (cell: Running) => {
-    const { ours: end, traffic, daemon } = cell;
-    const theirs = () => traffic.requests('theirs', ExchangeType.CREATE_CHILD_SA).length;
-    const before = theirs();
-    end.link.hold();
-    ours(cell);
-    await Promise.all([
-      daemon.rekey(what),
-      cell.until('the daemon’s request', () => theirs() > before).finally(() => end.link.release()),
-    ]);
-  };
-}
-
-/** Our rekeys, the daemon's, or both at once. */
-const rekeys = {
-  ours: {
-    ike: ({ connection }: Running) => connection.rekey(),
-    child: ({ connection }: Running) => connection.rekeyChildren(),
-  },
-  theirs: {
-    ike: ({ daemon }: Running) => daemon.rekey('ike'),
-    child: ({ daemon }: Running) => daemon.rekey('child'),
-  },
-  colliding: {
-    ike: collide('ike', ({ connection }) => connection.rekey()),
-    child: collide('child', ({ connection }) => connection.rekeyChildren()),
-  },
-} as const;
-
-const withKeyExchange = (base: Connection) => ({
-  suites: { ...base.suites, esp: `${base.suites.esp}-${keyExchangeOf(base)}` },
-});
-
-/** The key exchange of the IKE suite, which is the last of its keywords. */
-function keyExchangeOf({ suites }: Connection): string {
-  return suites.ike.split('-').at(-1)!;
-}
 
 /** The end that is the responder has to be refused, or refuses. */
 async function expectRefusal(
@@ -146,38 +50,29 @@ function otherSecret(proof: Proof): Proof {
   return proof.kind === 'psk' ? { ...proof, secret: `not ${proof.secret}` } : proof;
 }
 
-/** An address by Configuration Payload for the initiator, whoever that is. */
-function assigned(...families: (4 | 6)[]) {
-  return (base: Connection): Partial<Connection> => {
-    const networks = (of: { readonly 4: string; readonly 6: string }) => families.map((family) => of[family]);
-    return base.role === 'responder'
-      ? {
-          pools: networks({ 4: '10.78.0.0/24', 6: 'fd78::/64' }),
-          localTs: networks(NETWORKS.daemonInner),
-          remoteTs: 'dynamic',
-        }
-      : { requests: families, localTs: 'dynamic', remoteTs: networks(NETWORKS.oursInner) };
+/** The initiator, whoever that is, is told of one. */
+function nameServers(family: 4 | 6, address: Address): Feature {
+  return {
+    source: 'RFC 7296 3.15.1',
+    connection: (base) => ({ ...assigned(family)(base), dns: [address] }),
+    run: async (cell) => {
+      await establish(cell);
+      if (cell.spec.role === 'responder')
+        expect(cell.connection.child!.info.assigned!.dns, [address], 'the name server');
+      else
+        await cell.until('the daemon to know the name server', async () =>
+          (await cell.daemon.log()).includes(address),
+        );
+    },
   };
 }
 
 export const FEATURES = {
   plain,
-  'virtual address IPv4': { source: 'RFC 7296 2.19', connection: assigned(4) },
   'virtual address IPv6': { source: 'RFC 7296 2.19', connection: assigned(6) },
   'virtual addresses of both families': { source: 'RFC 7296 2.19', connection: assigned(4, 6) },
-  'name servers': {
-    source: 'RFC 7296 3.15.1',
-    connection: (base) => ({ ...assigned(4)(base), dns: ['10.77.0.53'] }),
-    run: async (cell) => {
-      await establish(cell);
-      if (cell.spec.role === 'responder')
-        expect(cell.connection.child!.info.assigned!.dns, ['10.77.0.53'], 'the name server');
-      else
-        await cell.until('the daemon to know the name server', async () =>
-          (await cell.daemon.log()).includes('10.77.0.53'),
-        );
-    },
-  },
+  'name servers': nameServers(4, '10.77.0.53'),
+  'IPv6 name servers': nameServers(6, 'fd77::53'),
   'networks of both ends': {
     source: 'RFC 7296 2.9',
     connection: () => networksOfBoth,
@@ -199,53 +94,7 @@ export const FEATURES = {
       expect(remote.map(selectorText), ['10.77.0.0-10.77.0.255'], 'the daemon’s side');
     },
   },
-  'Child SA rekey by us': { source: 'RFC 7296 1.3.3', run: replacing('child', rekeys.ours.child) },
-  'Child SA rekey by the daemon': { source: 'RFC 7296 1.3.3', run: replacing('child', rekeys.theirs.child) },
-  'Child SA rekeys that collide': {
-    isPatient: true,
-    source: 'RFC 7296 2.8.1',
-    run: replacing('child', rekeys.colliding.child),
-  },
-  'Child SA rekey by us, with a key exchange': {
-    source: 'RFC 7296 1.3.3',
-    connection: withKeyExchange,
-    run: replacing('child', rekeys.ours.child),
-  },
-  'Child SA rekey by the daemon, with a key exchange': {
-    source: 'RFC 7296 1.3.3',
-    connection: withKeyExchange,
-    run: replacing('child', rekeys.theirs.child),
-  },
-  'IKE SA rekey by us': { source: 'RFC 7296 1.3.2', run: replacing('ike', rekeys.ours.ike) },
-  'IKE SA rekey by the daemon': { source: 'RFC 7296 1.3.2', run: replacing('ike', rekeys.theirs.ike) },
-  'IKE SA rekeys that collide': {
-    isPatient: true,
-    source: 'RFC 7296 2.8.2',
-    run: replacing('ike', rekeys.colliding.ike),
-  },
-  'make before break': {
-    source: 'RFC 7296 2.8',
-    run: async (cell) => {
-      await establish(cell);
-      const lost = await streamDuring(cell.ends(4), async (some) => {
-        for (const who of [rekeys.ours, rekeys.theirs]) {
-          for (const what of ['child', 'ike'] as const) {
-            const { ike, children } = cell.sas!;
-            await who[what](cell);
-            await cell.until('new SAs', async () => {
-              const now = await cell.daemon.sas();
-              return what === 'ike'
-                ? now.ike?.spiI !== ike!.spiI
-                : now.children[0]?.spiIn !== children[0].spiIn;
-            });
-            await cell.agree();
-            await some();
-          }
-        }
-      });
-      expect(lost, { up: [], down: [] }, 'what was lost');
-    },
-  },
+  ...REKEYING,
   'liveness check by us': {
     source: 'RFC 7296 2.4',
     run: async (cell) => {
@@ -365,25 +214,15 @@ export const FEATURES = {
         await expectSoon(() => cell.traffic.fragments(end) > 1, true, `that there are fragments of ${end}`);
     },
   },
-  'NAT in front of us': { source: 'RFC 7296 2.23', nat: 'ours', run: behindNat },
-  'NAT in front of the daemon': { source: 'RFC 7296 2.23', nat: 'daemon', run: behindNat },
-  'keepalives of ours': {
-    isPatient: true,
-    source: 'RFC 3948 4',
-    nat: 'ours',
-    run: async (cell) => {
-      await behindNat(cell);
-      await cell.until('a keepalive', () => cell.traffic.of('ours', 'keepalive').length > 0, 30_000);
-      await cell.exchangeFiles();
-    },
-  },
+  ...NAT,
+  ...MOBILITY,
   'extended sequence numbers': {
     source: 'RFC 4303 2.2.1',
     connection: ({ suites }) => ({ suites: { ...suites, esp: `${suites.esp}-esn` } }),
   },
   childless: {
     source: 'RFC 6023',
-    connection: () => ({ ...networksOfBoth, childless: 'required' }),
+    connection: () => ({ ...networksOfBoth, childless: true }),
     run: async (cell) => {
       if (cell.spec.role === 'responder') {
         const connection = await cell.connect();
@@ -461,10 +300,3 @@ export const FEATURES = {
 } as const satisfies Record<string, Feature>;
 
 export type FeatureName = keyof typeof FEATURES;
-
-const networksOfBoth = {
-  pools: [],
-  requests: [],
-  localTs: [NETWORKS.daemonInner[4]],
-  remoteTs: [NETWORKS.oursInner[4]],
-};

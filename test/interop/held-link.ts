@@ -33,6 +33,10 @@ export class HeldLink implements Link {
     };
   }
 
+  onMoved(handler: () => void): () => void {
+    return this.#link.onMoved?.(handler) ?? (() => {});
+  }
+
   hold(): void {
     this.#held ??= [];
   }

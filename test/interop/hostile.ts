@@ -4,7 +4,7 @@ import { HEADER_LENGTH } from '../../src/ike/header.ts';
 import { peekHeader } from '../../src/ike/message.ts';
 import type { Connection } from './daemons/daemon.ts';
 import { expect, expectSoon } from './expect.ts';
-import type { Feature } from './features.ts';
+import type { Feature } from './feature.ts';
 import type { Running } from './running.ts';
 import { pause } from './transfer.ts';
 

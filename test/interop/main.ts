@@ -5,6 +5,7 @@ import { userSpaceBackend } from '../../src/backend/userspace/backend.ts';
 import { nodeProvider } from '../../src/crypto/node.ts';
 import { systemClock } from '../../src/endpoint/system-clock.ts';
 import { runInGuest } from '../guest/guest.ts';
+import { missingForGuest, missingPackages } from '../guest/packages.ts';
 import { recordedFlows } from '../recordings/flows.ts';
 import { RECORDINGS, recordCell } from '../recordings/record.ts';
 import { newKey } from './authentications.ts';
@@ -12,7 +13,8 @@ import { type Cell, enumerateCells } from './cells.ts';
 import { DAEMONS, type DaemonName, type Installation } from './daemons/daemon.ts';
 import { installLibreswan } from './daemons/libreswan.ts';
 import { installStrongswan } from './daemons/strongswan.ts';
-import { FEATURES, type Feature } from './features.ts';
+import type { Feature } from './feature.ts';
+import { FEATURES } from './features.ts';
 import { matrix } from './report.ts';
 import { type CellReport, runCell } from './run-cell.ts';
 
@@ -20,18 +22,27 @@ const USAGE = `npm run test:interop -- [options]
 
   --json          one JSON object per cell, and a summary as the last line
   --daemon NAME   only this one, and others named so: ${DAEMONS.join(', ')}
-  --only TEXT     only cells with this in their name
+  --only TEXT     only cells with this in their name, or with one of several such
   --jobs N        so many cells at a time on the host (default 4)
   --list          only say which cells there are
   --docs FILE     write the matrix into a file, between its marks
 
 UPDATE_RECORDINGS=1 in the environment: runs the cells that are recorded instead, and records them.`;
 
+/** Programs that cells need, and Debian's packages with them; a guest kernel has no nftables. */
+const OF_HOST = {
+  'apt-get': 'apt',
+  ip: 'iproute2',
+  nft: 'nftables',
+  unshare: 'util-linux',
+};
+const OF_GUEST = { ...OF_HOST, 'iptables-legacy': 'iptables' };
+
 const { values } = parseArgs({
   options: {
     json: { type: 'boolean', default: false },
     daemon: { type: 'string', multiple: true, default: [] },
-    only: { type: 'string', default: '' },
+    only: { type: 'string', multiple: true, default: [''] },
     jobs: { type: 'string', default: '4' },
     list: { type: 'boolean', default: false },
     docs: { type: 'string' },
@@ -53,11 +64,28 @@ const isRecording = process.env.UPDATE_RECORDINGS === '1';
 const seeds = new Map(isRecording ? recordedFlows().map(({ cell, seed }) => [cell, seed]) : []);
 const wanted = (isRecording ? [...seeds.keys()] : enumerateCells()).filter(
   ({ id, daemon }) =>
-    (values.daemon.length === 0 || values.daemon.includes(daemon)) && id.includes(values.only),
+    (values.daemon.length === 0 || values.daemon.includes(daemon)) &&
+    values.only.some((text) => id.includes(text)),
 );
 if (values.list) {
   for (const { id, lack } of wanted) console.log(lack === undefined ? id : `${id} (the daemon cannot)`);
   process.exit(0);
+}
+const isForGuest = ({ daemon }: Cell) => !values.here && daemon.startsWith('libreswan');
+if (process.getuid?.() !== 0) {
+  console.error('npm run test:interop makes network namespaces: run it as root.');
+  process.exit(2);
+}
+const hasGuest = wanted.some(isForGuest);
+const missing = new Set([
+  ...missingPackages(hasGuest ? OF_GUEST : OF_HOST),
+  ...(hasGuest ? missingForGuest() : []),
+]);
+if (missing.size > 0) {
+  console.error(
+    `npm run test:interop needs packages that are not installed: apt-get install ${[...missing].join(' ')}`,
+  );
+  process.exit(2);
 }
 const crypto = nodeProvider();
 const means = { crypto, backend: userSpaceBackend(crypto), clock: systemClock, key: newKey };
@@ -68,7 +96,6 @@ await Promise.all(
   ),
 );
 const reports: CellReport[] = [];
-const isForGuest = ({ daemon }: Cell) => !values.here && daemon.startsWith('libreswan');
 const here = wanted.filter((cell) => !isForGuest(cell));
 const forGuest = wanted.filter(isForGuest);
 const isPatient = ({ feature }: Cell) => (FEATURES[feature] as Feature).isPatient === true && !isRecording;
@@ -109,7 +136,8 @@ async function work(queue: Cell[]): Promise<void> {
 /** libreswan wants a kernel with ESP, which has one CPU. The cells of one daemon; those that the guest did not get to have failed. */
 async function runInOneGuest(cells: readonly Cell[]): Promise<void> {
   if (cells.length === 0) return;
-  const options = ['--json', '--here', '--jobs', '1', '--only', values.only, '--daemon', cells[0].daemon];
+  const only = values.only.flatMap((text) => ['--only', text]);
+  const options = ['--json', '--here', '--jobs', '1', ...only, '--daemon', cells[0].daemon];
   const command = [process.execPath, process.argv[1], ...options];
   const done = new Set<string>();
   let text = '';

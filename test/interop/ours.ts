@@ -12,12 +12,11 @@ import type {
   ResponderProfile,
 } from '../../src/ike/config.ts';
 import { IdType } from '../../src/ike/constants.ts';
-import type { IkeError } from '../../src/ike/errors.ts';
 import type { Clock } from '../../src/link/clock.ts';
 import type { Origin } from '../../src/link/link.ts';
 import type { BackendFactory } from '../../src/link/sa-store.ts';
 import { HostLink, type InheritedSockets } from '../../src/transport/host-link.ts';
-import { type Address, addressBytes, familyOf, parsePrefix } from '../../src/wire/address.ts';
+import { type Address, addressBytes, anyAddress, familyOf, parsePrefix } from '../../src/wire/address.ts';
 import { utf8 } from '../../src/wire/bytes.ts';
 import { prefixSelector } from '../../src/wire/traffic-selector.ts';
 import { native, within } from '../support/namespaces.ts';
@@ -36,10 +35,7 @@ export const COOKIE_THRESHOLD = 100;
 export interface OurChanges {
   readonly initiator?: Partial<InitiatorConfig>;
   readonly responder?: Partial<ResponderConfig>;
-  readonly profile?: Partial<ResponderProfile>;
   readonly listener?: Partial<Listener>;
-  /** Our side of the link carries ESP in UDP only. */
-  readonly encapsulatedOnly?: boolean;
 }
 
 /** What our end is made with. */
@@ -61,8 +57,6 @@ export class OurEnd {
   readonly #config: InitiatorConfig | undefined;
   readonly #to: Origin;
   readonly #accepted: IkeConnection[] = [];
-  /** Of IKE SAs that the daemon has set up: how they ended. */
-  readonly ended: (IkeError | undefined)[] = [];
 
   private constructor(endpoint: Endpoint, link: HeldLink, config: InitiatorConfig | undefined, to: Origin) {
     this.endpoint = endpoint;
@@ -78,7 +72,8 @@ export class OurEnd {
     changes: OurChanges,
   ): Promise<OurEnd> {
     const address = world.ourAddress[familyOf(connection.here)];
-    const link = new HeldLink(hostLink(world, address, changes.encapsulatedOnly ?? false));
+    const isMobile = connection.mobike === true && connection.role === 'responder';
+    const link = new HeldLink(hostLink(world, address, isMobile ? connection.here : undefined));
     const endpoint = await Endpoint.open({
       link,
       backend,
@@ -86,7 +81,7 @@ export class OurEnd {
       clock,
       isKnownPeer: () => true,
     });
-    const to = link.origin(connection.here, changes.encapsulatedOnly ?? false);
+    const to = link.origin(connection.here, false);
     if (connection.role === 'responder') {
       const traversal = link.origin(connection.here, true);
       const config = initiatorConfig(crypto, connection, { ...changes.initiator, traversal });
@@ -100,7 +95,7 @@ export class OurEnd {
       onChild: (accepted) => {
         if (!end.#accepted.includes(accepted)) end.#accepted.push(accepted);
       },
-      onClosed: (_, error) => void end.ended.push(error),
+      onClosed: () => {},
       ...changes.listener,
     });
     return end;
@@ -122,12 +117,19 @@ export class OurEnd {
   }
 }
 
-function hostLink({ ours }: World, address: Address, encapsulatedOnly: boolean): HostLink {
-  const sockets = within(ours, (): InheritedSockets => {
-    const udp = { ike: native().openUdp(address, 500), encapsulated: native().openUdp(address, 4500) };
-    return encapsulatedOnly ? udp : { ...udp, rawEsp: native().openRawEsp(address).fd };
-  });
-  return new HostLink({ address, mtu: 1500, native: native(), encapsulatedOnly, sockets });
+/** @param towards - whom our address may change for */
+function hostLink({ ours }: World, address: Address, towards: Address | undefined): HostLink {
+  const bound = towards === undefined ? address : anyAddress(familyOf(address));
+  const sockets = within(
+    ours,
+    (): InheritedSockets => ({
+      ike: native().openUdp(bound, 500),
+      encapsulated: native().openUdp(bound, 4500),
+      rawEsp: native().openRawEsp(bound).fd,
+      ...(towards !== undefined && { route: native().openUdp(bound, 0) }),
+    }),
+  );
+  return new HostLink({ address, ...(towards && { towards }), mtu: 1500, native: native(), sockets });
 }
 
 function common(crypto: CryptoProvider, { suites }: Connection) {
@@ -167,7 +169,7 @@ export function initiatorConfig(
     ...common(crypto, connection),
     local: localAuthentication(crypto, remote),
     remote: remoteAuthentication(local),
-    ...(childless !== 'required' && { child }),
+    ...(!childless && { child }),
     acceptChild: () => undefined,
     initialContact: false,
     natDetection: true,
@@ -179,7 +181,7 @@ export function initiatorConfig(
 }
 
 function responderProfile(crypto: CryptoProvider, connection: Connection): ResponderProfile {
-  const { local, remote, localTs, remoteTs, requests = [], dns = [], ppk } = connection;
+  const { local, remote, localTs, remoteTs, requests = [], dns = [], ppk, mobike } = connection;
   const selectors = (prefixes: readonly string[]) =>
     prefixes.map((each) => prefixSelector(parsePrefix(each)));
   const pool = new AddressPool({
@@ -197,6 +199,7 @@ function responderProfile(crypto: CryptoProvider, connection: Connection): Respo
     tsRemote: requests.length > 0 ? [] : selectors(localTs as readonly string[]),
     ...(requests.length > 0 && { assigner: pool }),
     maxChildren: 4,
+    ...(mobike && { mobike: () => true }),
     ...(ppk !== undefined && {
       ppk: { keys: [{ id: ppkId(ppk.id), secret: ppk.secret }], mandatory: ppk.required },
     }),
@@ -209,7 +212,7 @@ export function responderConfig(
   connection: Connection,
   changes: OurChanges,
 ): ResponderConfig {
-  const profile = { ...responderProfile(crypto, connection), ...changes.profile };
+  const profile = responderProfile(crypto, connection);
   const { ppk, childless } = connection;
   const authorities = connection.local.kind === 'certificate' ? [authorityOf(connection.local)] : [];
   return {
@@ -218,7 +221,7 @@ export function responderConfig(
     halfOpenTimeout: 30_000,
     ...(authorities.length > 0 && { certificateAuthorities: authorities }),
     ...(ppk !== undefined && { usesPpk: true }),
-    ...(childless !== undefined && childless !== 'never' && { childless }),
+    ...(childless && { childless: 'required' }),
     ...changes.responder,
   };
 }

@@ -1,5 +1,5 @@
 import { AUTHENTICATIONS } from './authentications.ts';
-import { SUITES, suitesName, usualAuthentication } from './cells.ts';
+import { ALL_SUITES, suitesName, usualAuthentication } from './cells.ts';
 import { DAEMONS, type DaemonName } from './daemons/daemon.ts';
 import { FEATURES } from './features.ts';
 import { fingerprint, ownFirstMessage } from './first-message.ts';
@@ -41,7 +41,7 @@ export function matrix(reports: readonly CellReport[], date: string): string {
     ),
     ...table(
       'suite: IKE / ESP',
-      SUITES.map((suites) => [suitesName(suites), `\`${suitesName(suites)}\``]),
+      ALL_SUITES.map((suites) => [suitesName(suites), `\`${suitesName(suites)}\``]),
     ),
   ];
   const versions = DAEMONS.map(

@@ -3,7 +3,7 @@ import { packetFrom } from '../../src/link/packet.ts';
 import { familyOf } from '../../src/wire/address.ts';
 import { hex } from '../../src/wire/bytes.ts';
 import { native, udpIn, within } from '../support/namespaces.ts';
-import type { Connection, Daemon, DaemonSas, Installation } from './daemons/daemon.ts';
+import type { Connection, Daemon, DaemonName, DaemonSas, Installation } from './daemons/daemon.ts';
 import { PATIENCE } from './expect.ts';
 import { OurEnd, type OurMeans, type OurView, ourInner, theirInner } from './ours.ts';
 import { Traffic } from './traffic.ts';
@@ -20,6 +20,8 @@ export class Running {
   readonly traffic: Traffic;
   /** Whether ESP is not to be in UDP: no NAT is between the ends. strongSwan 5.9 always pretends that there is one. */
   readonly isPlain: boolean;
+  readonly name: DaemonName;
+  readonly nat: NatSide | undefined;
   readonly files: { up: FileReport; down: FileReport }[] = [];
   /** What the daemon reported when all was well. */
   sas: DaemonSas | undefined;
@@ -32,9 +34,12 @@ export class Running {
     daemon: Daemon,
     ours: OurEnd,
     spec: Connection,
-    isPlain: boolean,
+    name: DaemonName,
+    nat: NatSide | undefined,
   ) {
-    this.isPlain = isPlain;
+    this.isPlain = nat === undefined && name !== 'strongswan-5.9';
+    this.name = name;
+    this.nat = nat;
     this.world = world;
     this.traffic = traffic;
     this.daemon = daemon;
@@ -60,8 +65,7 @@ export class Running {
       undo.push(() => ours.close());
       const here = world.daemonAddress[familyOf(spec.here)];
       const daemon = await installation.start(world.daemon, { ...spec, here });
-      const isPlain = nat === undefined && installation.name !== 'strongswan-5.9';
-      return new Running(world, traffic, daemon, ours, spec, isPlain);
+      return new Running(world, traffic, daemon, ours, spec, installation.name, nat);
     } catch (error) {
       for (const close of undo.reverse()) await close();
       throw error;
@@ -84,6 +88,11 @@ export class Running {
     await this.agree();
   }
 
+  /** Goes on with the IKE SA that the daemon has set up last. */
+  follow(): void {
+    this.#connection = this.ours.accepted;
+  }
+
   /** We set up the IKE SA. */
   async connect(): Promise<IkeConnection> {
     this.#connection = await this.ours.connect();
@@ -94,7 +103,9 @@ export class Running {
   async agree(): Promise<DaemonSas> {
     this.sas = await this.until('both ends to have the same SAs', async () => {
       const sas = await this.daemon.sas();
-      const { info } = this.connection.child ?? {};
+      const { child, closed } = this.connection;
+      if (this.ours.endpoint.size === 0) throw (await closed) ?? new Error('our IKE SA is gone');
+      const { info } = child ?? {};
       if (info === undefined || sas.ike === undefined || sas.children.length !== 1) return undefined;
       const [{ spiIn, spiOut }] = sas.children;
       return Number.parseInt(spiIn, 16) === info.spiOut && Number.parseInt(spiOut, 16) === info.spiIn
@@ -109,7 +120,8 @@ export class Running {
     const known = this.#ends.get(family);
     if (known !== undefined && known.tunnel === this.connection.child?.tunnel) return known;
     const theirs = theirInner(this.connection, family);
-    const socket = known?.socket ?? this.world.inner(theirs);
+    if (theirs !== known?.theirs) known?.socket.close();
+    const socket = theirs === known?.theirs ? known.socket : this.world.inner(theirs);
     const ends = {
       tunnel: this.connection.child!.tunnel,
       ours: ourInner(this.connection, family),
@@ -179,10 +191,17 @@ export class Running {
     if (marked.length > 0) throw new Error(`${marked.length} packets of ours have a traffic class`);
   }
 
-  /** Closes everything, also what comes after something that fails. */
+  /** Closes all there is, also if some of it fails to. @throws the first error */
   async close(): Promise<void> {
-    const { ours, daemon, traffic, world } = this;
     for (const { socket } of this.#ends.values()) socket.close();
-    for (const each of [ours, daemon, traffic, world]) await Promise.resolve(each.close()).catch(() => {});
+    const failures: unknown[] = [];
+    for (const each of [this.ours, this.daemon, this.traffic, this.world]) {
+      try {
+        await each.close();
+      } catch (error) {
+        failures.push(error);
+      }
+    }
+    if (failures.length > 0) throw failures[0];
   }
 }

@@ -11,9 +11,18 @@ const KEYWORDS: Readonly<Record<string, string>> = {
   aes128ccm8: 'ENCR 14/128',
   aes128ccm12: 'ENCR 15/128',
   aes128ccm16: 'ENCR 16/128',
+  aes192ccm8: 'ENCR 14/192',
+  aes192ccm12: 'ENCR 15/192',
+  aes192ccm16: 'ENCR 16/192',
+  aes256ccm8: 'ENCR 14/256',
+  aes256ccm12: 'ENCR 15/256',
   aes256ccm16: 'ENCR 16/256',
   aes128gcm8: 'ENCR 18/128',
   aes128gcm12: 'ENCR 19/128',
+  aes192gcm8: 'ENCR 18/192',
+  aes192gcm12: 'ENCR 19/192',
+  aes256gcm8: 'ENCR 18/256',
+  aes256gcm12: 'ENCR 19/256',
   aes128gcm16: 'ENCR 20/128',
   aes192gcm16: 'ENCR 20/192',
   aes256gcm16: 'ENCR 20/256',
@@ -39,7 +48,6 @@ const KEYWORDS: Readonly<Record<string, string>> = {
   mlkem768: 'KE 36',
   mlkem1024: 'KE 37',
   esn: 'ESN 1',
-  noesn: 'ESN 0',
 };
 
 /** The proposal that such keywords stand for; of ESP, sequence numbers are short unless they say otherwise. */

@@ -4,7 +4,7 @@ import type { CaptureSocket } from '../../src/native/native.ts';
 import { type Address, addressText } from '../../src/wire/address.ts';
 import { IpProtocol, parseIpHeader } from '../../src/wire/ip.ts';
 import { native, within } from '../support/namespaces.ts';
-import type { World } from './world.ts';
+import { ADDRESSES, type World } from './world.ts';
 
 const ETHERNET = 14;
 const NON_ESP_MARKER = '0,0,0,0';
@@ -26,7 +26,7 @@ export class Traffic {
   readonly #ours: readonly Address[];
 
   constructor({ ours, ourAddress }: World) {
-    this.#ours = [ourAddress[4], ourAddress[6]];
+    this.#ours = [ourAddress[4], ourAddress[6], ADDRESSES.moved.ours];
     this.#socket = within(ours, () => native().openCapture('wan'));
     this.#socket.start(({ bytes }) => {
       const seen = dissect(bytes);

@@ -10,6 +10,8 @@ export const ADDRESSES = {
   daemon: { 4: '192.0.2.1', 6: '2001:db8::1' },
   ours: { 4: '192.0.2.2', 6: '2001:db8::2' },
   behindNat: '10.5.0.2',
+  /** Those that they have after they have moved. */
+  moved: { daemon: '192.0.2.11', ours: '192.0.2.12' },
   /** Hosts in the networks that the ends protect; the daemon's are its own. */
   daemonInner: { 4: '10.77.0.1', 6: 'fd77::1' },
   oursInner: { 4: '10.88.0.1', 6: 'fd88::1' },
@@ -30,6 +32,8 @@ export interface World {
   /** As the hosts themselves have them. */
   readonly ourAddress: { readonly 4: Address; readonly 6: Address };
   readonly daemonAddress: { readonly 4: Address; readonly 6: Address };
+  /** Gives a host another IPv4 address, if there is no NAT. */
+  move(whose: 'daemon' | 'ours'): Promise<void>;
   /** A socket on the daemon's side of the tunnel. */
   inner(address: Address): UdpEnd;
   close(): Promise<void>;
@@ -44,6 +48,8 @@ export async function openWorld(nat: NatSide | undefined): Promise<World> {
     const namespace = await openNamespace();
     opened.push(namespace);
     for (const name of ['all', 'default']) set(namespace, `conf/${name}/rp_filter`, 0);
+    // Or with an address those go that were added to its network later.
+    set(namespace, 'conf/all/promote_secondaries', 1);
     return namespace;
   };
   try {
@@ -82,6 +88,11 @@ export async function openWorld(nat: NatSide | undefined): Promise<World> {
       daemonAddress: nat === 'daemon' ? { ...ADDRESSES.daemon, 4: ADDRESSES.behindNat } : ADDRESSES.daemon,
       ourAddress: nat === 'ours' ? { ...ADDRESSES.ours, 4: ADDRESSES.behindNat } : ADDRESSES.ours,
       inner: (address) => udpIn(daemon, address),
+      move: (whose) =>
+        configure({ daemon, ours }[whose], [
+          `address add ${ADDRESSES.moved[whose]}/24 dev wan`,
+          `address delete ${ADDRESSES[whose][4]}/24 dev wan`,
+        ]),
       close,
     };
   } catch (error) {

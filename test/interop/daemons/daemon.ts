@@ -11,7 +11,7 @@ export const DAEMONS = [
 ] as const;
 export type DaemonName = (typeof DAEMONS)[number];
 
-/** How one end proves itself; keys are those of `Credentials`. */
+/** How one end proves itself. */
 export type Proof =
   | { readonly kind: 'psk'; readonly identity: string; readonly secret: string }
   /** A raw public key that the other end has pinned. */
@@ -23,7 +23,7 @@ export type Proof =
 
 /** PEM files of an end that proves itself by signature. */
 export interface KeyFiles {
-  readonly type: 'rsa' | 'ecdsa-p256' | 'ecdsa-p384' | 'ecdsa-p521' | 'ed25519';
+  readonly type: 'rsa' | 'ecdsa-p256' | 'ecdsa-p384' | 'ed25519';
   /** PKCS #8. */
   readonly privateKey: string;
   /** SubjectPublicKeyInfo. */
@@ -43,8 +43,7 @@ export interface Connection {
   /** The daemon's. */
   readonly role: 'initiator' | 'responder';
   readonly here: Address;
-  /** Where we are, or 'any' for a responder that does not know. */
-  readonly there: Address | 'any';
+  readonly there: Address;
   readonly local: Proof;
   readonly remote: Proof;
   readonly suites: Suites;
@@ -56,7 +55,7 @@ export interface Connection {
   readonly dns?: readonly Address[];
   /** The address families that an initiator asks to be assigned an address of. */
   readonly requests?: readonly (4 | 6)[];
-  /** Default: no. */
+  /** RFC 4555: the initiator's address may change. Default: no. */
   readonly mobike?: boolean;
   /** Forces IKE fragments of so many octets. Default: the daemon's own. */
   readonly fragmentSize?: number;
@@ -64,12 +63,10 @@ export interface Connection {
   readonly dpdDelay?: number;
   /** A responder demands cookies of everybody. */
   readonly cookies?: boolean;
-  /** RFC 6023: IKE_AUTH without a Child SA. */
-  readonly childless?: 'allowed' | 'required' | 'never';
+  /** RFC 6023: IKE_AUTH is to be without a Child SA. */
+  readonly childless?: boolean;
   /** RFC 8784. */
   readonly ppk?: { readonly id: string; readonly secret: Uint8Array; readonly required: boolean };
-  /** Puts ESP into UDP though there is no NAT. Default: as the daemon has it. */
-  readonly forceUdp?: boolean;
   /** libreswan's own faults: "NAME" or "NAME:VALUE" of its impair option. */
   readonly impair?: readonly string[];
 }
@@ -103,6 +100,8 @@ export interface Daemon {
   initiate(): Promise<void>;
   /** Rekeys; resolves once it has begun to. */
   rekey(what: 'ike' | 'child'): Promise<void>;
+  /** Sets up another IKE SA in place of its own, as its initiator (RFC 7296 2.8.3); resolves once it has begun to. */
+  reauthenticate(): Promise<void>;
   /** Deletes its IKE SA (with everything) or its Child SA. */
   terminate(what: 'ike' | 'child'): Promise<void>;
   /** What it has now; IKE SAs and Child SAs that it is about to delete are not among them. */

@@ -9,7 +9,7 @@ export const CONNECTION = 'cell';
 
 /** ipsec.conf: we are the right end. @param updown - the program that gives it the addresses that it is assigned */
 export function ipsecConf(connection: Connection, updown: string): string {
-  const { role, here, there, local, remote, cookies, ppk, mobike, dpdDelay, forceUdp } = connection;
+  const { role, here, there, local, remote, cookies, ppk, mobike, dpdDelay } = connection;
   const { fragmentSize, dns = [], pools = [], requests = [] } = connection;
   const { ike, esp, esn, pfs } = algorithms(connection.suites);
   const setup = {
@@ -23,7 +23,8 @@ export function ipsecConf(connection: Connection, updown: string): string {
     auto: 'add',
     leftupdown: requests.length > 0 ? updown : '%disabled',
     left: here,
-    right: there === 'any' ? '%any' : there,
+    // It does MOBIKE with those only whom it does not know the address of.
+    right: mobike && role === 'responder' ? '%any' : there,
     ...end('left', local),
     ...end('right', remote),
     ike,
@@ -35,7 +36,6 @@ export function ipsecConf(connection: Connection, updown: string): string {
     mobike: mobike ? 'yes' : 'no',
     fragmentation: fragmentSize === undefined ? 'yes' : 'force',
     ppk: ppk === undefined ? 'no' : ppk.required ? 'insist' : 'yes',
-    encapsulation: forceUdp ? 'yes' : 'auto',
     ...(dpdDelay !== undefined && { dpddelay: `${dpdDelay}`, dpdtimeout: `${dpdDelay * 3}` }),
     'retransmit-timeout': '15',
     leftsubnet: connection.localTs === 'dynamic' ? everything(requests).join() : connection.localTs.join(),

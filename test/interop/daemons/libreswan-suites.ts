@@ -2,7 +2,6 @@ import type { Suites } from './daemon.ts';
 
 /** strongSwan's keywords and what libreswan calls the same; the others are the same, or libreswan has no name for them. */
 const ENCRYPTION: Readonly<Record<string, string>> = {
-  '3des': '3des',
   null: 'null',
   chacha20poly1305: 'chacha20_poly1305',
 };
@@ -16,13 +15,9 @@ const HASHES: Readonly<Record<string, string>> = {
   aescmac: 'aes_cmac',
 };
 const GROUPS: Readonly<Record<string, string>> = {
-  modp1024: 'dh2',
-  modp1536: 'dh5',
   modp2048: 'dh14',
   modp3072: 'dh15',
   modp4096: 'dh16',
-  modp6144: 'dh17',
-  modp8192: 'dh18',
   ecp256: 'dh19',
   ecp384: 'dh20',
   ecp521: 'dh21',
@@ -78,12 +73,8 @@ function sort(proposal: string): Sorted {
 function encryption(keyword: string): string | undefined {
   const combined = /^aes(\d+)(gcm|ccm)(\d+)$/.exec(keyword);
   if (combined !== null) return `aes_${combined[2]}_${AEAD_TAGS[combined[3]]}_${combined[1]}`;
-  const gmac = /^aes(\d+)gmac$/.exec(keyword);
-  if (gmac !== null) return `null_auth_aes_gmac_${gmac[1]}`;
-  const counter = /^aes(\d+)ctr$/.exec(keyword);
-  if (counter !== null) return `aes_ctr_${counter[1]}`;
-  const block = /^(aes|camellia)(\d+)$/.exec(keyword);
-  if (block !== null) return `${block[1]}_cbc_${block[2]}`;
+  const block = /^aes(\d+)$/.exec(keyword);
+  if (block !== null) return `aes_cbc_${block[1]}`;
   return ENCRYPTION[keyword];
 }
 
@@ -96,7 +87,7 @@ function ikeText(proposal: string): string {
 
 function espText(proposal: string): string {
   const { encryption, integrity, groups, rest } = sort(proposal);
-  const others = rest.filter((keyword) => keyword !== 'esn' && keyword !== 'noesn');
+  const others = rest.filter((keyword) => keyword !== 'esn');
   const exchange = [...groups, ...others];
   const text = `${encryption.join('+')}-${integrity.join('+') || 'none'}`;
   return exchange.length > 0 ? `${text}-${exchange.join('+')}` : text;

@@ -185,6 +185,7 @@ async function start(
     async rekey(what) {
       await whack(REKEY[name][what], '--name', CONNECTION, '--asynchronous');
     },
+    reauthenticate: () => Promise.reject(new DaemonError('libreswan has no command that reauthenticates')),
     async terminate(what) {
       const { ike, children } = await states();
       const number = what === 'ike' ? ike?.number : children[0]?.number;

@@ -118,6 +118,10 @@ class Strongswan implements Daemon {
     await this.#ask('rekey', { [what]: CONNECTION });
   }
 
+  async reauthenticate(): Promise<void> {
+    await this.#ask('rekey', { ike: CONNECTION, reauth: 'yes' });
+  }
+
   async terminate(what: 'ike' | 'child'): Promise<void> {
     await this.#ask('terminate', { [what]: CONNECTION, timeout: String(PATIENCE) });
   }
