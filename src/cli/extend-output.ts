@@ -1,4 +1,4 @@
-import type { LaunchedClient, Outcome } from '../client/launcher.ts';
+import type { Fallback, LaunchedClient, Outcome } from '../client/launcher.ts';
 import type { ClientEvent } from '../client/protocol.ts';
 import type { RelayTarget } from '../telescope/relay-target.ts';
 import type { FailureKind } from './failure.ts';
@@ -6,13 +6,19 @@ import { showProgress } from './progress.ts';
 
 type EstablishedEvent = Extract<ClientEvent, { event: 'established' }>;
 
+const INSTEAD = { encapsulation: { encapsulation: 'udp' }, backend: { backend: 'userspace' } } as const;
+
+const INSTEAD_TEXT = {
+  encapsulation: 'ESP to the entry goes in UDP',
+  backend: 'the telescope is in user space',
+} as const;
+
 /** How `extend` tells of its progress. */
 export interface ExtendOutput {
   progress(event: ClientEvent): void;
   /** Resolves when the terminal is free for a command. */
   established(event: EstablishedEvent, client: LaunchedClient): Promise<void>;
-  /** ESP goes in UDP although nobody asked for it, and why. */
-  fallback(why: string): void;
+  fallback(fallback: Fallback): void;
   ended(outcome: Outcome): Promise<void>;
   /** The client could not be started; the error is reported elsewhere. */
   abandoned(): Promise<void>;
@@ -30,7 +36,7 @@ export function jsonOutput(
     async established(event, client) {
       write({ ...event, pid: client.pid, enter: enterCommand(client) });
     },
-    fallback: (why) => write({ event: 'fallback', encapsulation: 'udp', message: why }),
+    fallback: ({ kind, why }) => write({ event: 'fallback', ...INSTEAD[kind], message: why }),
     async ended(outcome) {
       if (outcome.kind === 'failed') write({ event: 'error', ...outcome.error });
     },
@@ -54,7 +60,7 @@ export function humanOutput(path: readonly RelayTarget[], hasCommand: boolean): 
       say(`established: ${event.addresses.join(' and ')} on ${event.interface}, MTU ${event.mtu}, ${dns}`);
       if (!hasCommand) say(`enter it with: ${enterCommand(client)} -- COMMAND; Ctrl-C closes it`);
     },
-    fallback: (why) => say(`ike-telescope: ESP to the entry goes in UDP: ${why}`),
+    fallback: ({ kind, why }) => say(`ike-telescope: ${INSTEAD_TEXT[kind]}: ${why}`),
     async ended(outcome) {
       await progress.failed();
       if (outcome.kind === 'failed') say(`ike-telescope: ${outcome.error.message}`);

@@ -1,7 +1,7 @@
 import { constants } from 'node:os';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import type { Encapsulation } from '../client/host-sockets.ts';
-import { type LaunchedClient, launch, type Outcome } from '../client/launcher.ts';
+import { type BackendChoice, type LaunchedClient, launch, type Outcome } from '../client/launcher.ts';
 import type { ClientEvent } from '../client/protocol.ts';
 import { defaultProvider } from '../crypto/default.ts';
 import type { RelayDescriptor } from '../descriptor/descriptor.ts';
@@ -13,6 +13,7 @@ import { KEY_LOG_OPTION, prepareKeyLog } from './key-log.ts';
 
 interface ExtendOptions {
   readonly path: string;
+  readonly backend: BackendChoice;
   readonly encapsulation?: Encapsulation;
   readonly innerMtu: number | 'max';
   /** Seconds. */
@@ -32,8 +33,8 @@ services (D-Bus, Wayland, the resolver) would act outside it. Sockets in /tmp, s
 Exit status: 64 the command line or a file is wrong; 69 the telescope could not be built, or was lost; 71 this
 machine lacks a privilege, a program or a route; 70 a defect of ike-telescope.
 
-Nothing outlives the program, however it ends: no process, device, route or namespace. The next start has nothing
-to clean up.`;
+Nothing outlives the program, however it ends: no process, device, route or namespace. If every process of it is killed at once,
+the kernel's SAs of the first hop stay, of no use to anybody, until the next start.`;
 
 export function extendCommand(): Command {
   return new Command('extend')
@@ -45,6 +46,14 @@ export function extendCommand(): Command {
         '--encapsulation <kind>',
         'of ESP to the entry; default: esp if permitted, else udp',
       ).choices(['esp', 'udp']),
+    )
+    .addOption(
+      new Option(
+        '--backend <kind>',
+        "what carries the hops; xfrm: the kernel's IPsec, which needs root; auto: the kernel's if it can",
+      )
+        .choices(['userspace', 'xfrm', 'auto'])
+        .default('userspace'),
     )
     .addOption(
       new Option('--inner-mtu <octets>', '"max" or a number: another MTU than everybody else sets you apart')
@@ -138,6 +147,7 @@ async function runClient(
     client = await launch(
       {
         path,
+        backend: options.backend,
         encapsulation: options.encapsulation,
         innerMtu: options.innerMtu,
         hopTimeout: options.timeout * 1000,
@@ -145,7 +155,7 @@ async function runClient(
       },
       (event) => void onEvent(event),
     );
-    if (client.fallback !== undefined) output.fallback(client.fallback);
+    for (const fallback of client.fallbacks) output.fallback(fallback);
     if (interrupted !== undefined) client.close();
     const outcome = await client.ended;
     await output.ended(outcome);

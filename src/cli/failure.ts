@@ -1,4 +1,5 @@
 import { CommanderError } from 'commander';
+import { XfrmError } from '../backend/xfrm/channel.ts';
 import { KeyLogError } from '../decode/key-log-files.ts';
 import { DescriptorError } from '../descriptor/document.ts';
 import { ExitError } from '../forward/exit.ts';
@@ -36,7 +37,7 @@ export class UsageError extends Error {
 }
 
 const USAGE = [UsageError, KeyLogError, DescriptorError, ConfigError, CommanderError];
-const SYSTEM = [LinkError, CommandError, NativeError, ExitError];
+const SYSTEM = [LinkError, CommandError, NativeError, XfrmError, ExitError];
 
 export function kindOf(error: unknown): FailureKind {
   if (USAGE.some((type) => error instanceof type)) return 'usage';

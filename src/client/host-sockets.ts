@@ -26,12 +26,14 @@ export interface HostSockets {
 /**
  * Opens the sockets towards an entry relay, from whichever address the host's routes choose, on ports of the kernel's
  * choice (so that several clients, and an IKE daemon, share a host).
- * @param encapsulation - undefined: plain ESP if this process may, else in UDP
+ * @param encapsulation - undefined: plain ESP if this process may, or the kernel does it; else in UDP
+ * @param kernel - whether ESP is the kernel's
  * @throws LinkError; CommandError without iproute2
  */
 export async function openHostSockets(
   entry: Address,
   encapsulation: Encapsulation | undefined,
+  kernel: boolean,
 ): Promise<HostSockets> {
   const address = await sourceAddress(entry);
   const any = anyAddress(familyOf(address));
@@ -41,7 +43,7 @@ export async function openHostSockets(
     for (const socket of opened.splice(0)) socket.close();
   };
   try {
-    const raw = encapsulation === 'udp' ? undefined : openRawEsp(any);
+    const raw = encapsulation === 'udp' || kernel ? undefined : openRawEsp(any);
     if (raw !== undefined && 'fd' in raw) opened.push(raw);
     if (encapsulation === 'esp' && raw !== undefined && 'unavailable' in raw) {
       throw new LinkError(raw.unavailable);

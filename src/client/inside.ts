@@ -1,20 +1,19 @@
 import createDebug from 'debug';
+import { XfrmError } from '../backend/xfrm/channel.ts';
 import { KeyLogFiles } from '../decode/key-log-files.ts';
 import { CommandError } from '../host/command.ts';
-import { LinkError } from '../link/link.ts';
-import type { AssignedAddresses } from '../link/sa-store.ts';
+import { type Link, LinkError } from '../link/link.ts';
 import { loadNative } from '../native/load.ts';
-import { NativeError, type TunDevice } from '../native/native.ts';
-import { tunFromFd } from '../native/tun-from-fd.ts';
+import { NativeError } from '../native/native.ts';
+import type { TelescopeBackend } from '../telescope/backend.ts';
 import { TelescopeError } from '../telescope/errors.ts';
 import { type Hop, openTelescope, type Telescope } from '../telescope/telescope.ts';
 import { HostLink } from '../transport/host-link.ts';
-import type { Address } from '../wire/address.ts';
 import { type CommandEnd, type RunningCommand, startCommand } from './command.ts';
-import { type ClientEvent, type ExtendOrder, Fd, TUN_NAME } from './protocol.ts';
+import { type DataPlane, openDataPlane } from './data-plane.ts';
+import { type ClientEvent, type ExtendOrder, Fd } from './protocol.ts';
 import { ResolverConfiguration } from './resolver-configuration.ts';
-import { configureTun, prepareSurroundings } from './surroundings.ts';
-import { pumpTun } from './tun-pump.ts';
+import { addressesOf, prepareSurroundings } from './surroundings.ts';
 
 const log = createDebug('ike-telescope:client');
 
@@ -36,7 +35,7 @@ export interface Orders {
 
 /** Opens a telescope in this namespace, runs a command in it if asked to, and closes it; reports all of it. */
 export async function serve(orders: Orders, report: (event: ClientEvent) => void): Promise<void> {
-  let tun: TunDevice | undefined;
+  let plane: DataPlane | undefined;
   let telescope: Telescope | undefined;
   let keyLog: KeyLogFiles | undefined;
   let failure: unknown;
@@ -46,51 +45,43 @@ export async function serve(orders: Orders, report: (event: ClientEvent) => void
     if (order.keyLog !== undefined) keyLog = new KeyLogFiles(order.keyLog);
     await prepareSurroundings();
     const resolvers = await ResolverConfiguration.open();
-    tun = openTun(order);
-    telescope = await build(order, keyLog, orders.close, report);
-    const { assigned, hops, tunnel } = telescope;
+    const link = hostLink(order);
+    plane = await openDataPlane(order, link.id);
+    telescope = await build(order, { link, backend: plane.backend, keyLog }, orders.close, report);
+    const { assigned, hops } = telescope;
     const mtu = order.innerMtu === 'max' ? hops[hops.length - 1].mtu : order.innerMtu;
-    const addresses = addressesOf(assigned);
-    await configureTun(tun.name, addresses, mtu);
+    const device = await plane.enter(telescope, mtu);
     if (assigned.dns.length > 0) await resolvers.use(assigned.dns);
-    const { dropped } = pumpTun(tun, tunnel, assigned);
-    report({ event: 'established', interface: tun.name, addresses, mtu, dns: [...assigned.dns] });
+    report({
+      event: 'established',
+      interface: device,
+      addresses: addressesOf(assigned),
+      mtu,
+      dns: [...assigned.dns],
+    });
     failure = await use(telescope, orders, report);
-    log('packets that were not let in: %o', dropped);
   } catch (error) {
     failure = error;
   }
-  tun?.close();
   await telescope?.close();
+  await plane?.close();
   keyLog?.close();
   const asked = orders.close.aborted && failure === orders.close.reason;
   report(failure === undefined || asked ? { event: 'closed' } : errorEvent(failure));
 }
 
-function openTun({ tunInherited }: ExtendOrder): TunDevice {
-  if (tunInherited) return tunFromFd(Fd.tun, TUN_NAME);
+/** The sockets that this process was born with: there is no other way out. */
+function hostLink({ host, kernel }: ExtendOrder): HostLink {
   const loaded = loadNative();
-  if ('unavailable' in loaded) throw new Error(loaded.unavailable);
-  return loaded.native.openTun(TUN_NAME);
-}
-
-/** Builds the telescope through the sockets that this process was born with: there is no other way out. */
-async function build(
-  order: ExtendOrder,
-  keyLog: KeyLogFiles | undefined,
-  close: AbortSignal,
-  report: (event: ClientEvent) => void,
-): Promise<Telescope> {
-  const { host, path, hopTimeout } = order;
-  const loaded = loadNative();
-  const link = new HostLink({
+  return new HostLink({
     address: host.address,
     towards: host.entry,
     mtu: host.mtu,
     native: 'native' in loaded ? loaded.native : undefined,
     ikePort: host.ikePort,
     encapsulatedPort: host.encapsulatedPort,
-    encapsulatedOnly: !host.rawEsp,
+    encapsulatedOnly: !host.rawEsp && !kernel,
+    kernelEsp: kernel,
     sockets: {
       ike: Fd.ike,
       encapsulated: Fd.encapsulated,
@@ -98,6 +89,20 @@ async function build(
       route: Fd.route,
     },
   });
+}
+
+async function build(
+  order: ExtendOrder,
+  means: {
+    readonly link: Link;
+    readonly backend: TelescopeBackend | undefined;
+    readonly keyLog: KeyLogFiles | undefined;
+  },
+  close: AbortSignal,
+  report: (event: ClientEvent) => void,
+): Promise<Telescope> {
+  const { path, hopTimeout } = order;
+  const { link, backend, keyLog } = means;
   const patience = new HopPatience(hopTimeout, close);
   let number = 0;
   try {
@@ -105,6 +110,7 @@ async function build(
       encapsulated: order.encapsulated,
       innerMtu: order.innerMtu === 'max' ? SMALLEST_INNER_MTU : order.innerMtu,
       signal: patience.signal,
+      ...(backend !== undefined && { backend }),
       ...(keyLog !== undefined && { keyLog }),
       onExtending(hop, relay) {
         number = hop;
@@ -198,17 +204,13 @@ function aborted(signal: AbortSignal): Promise<undefined> {
   });
 }
 
-function addressesOf({ ip4, ip6 }: AssignedAddresses): Address[] {
-  return [ip4, ip6?.address].filter((address) => address !== undefined);
-}
-
 function errorEvent(error: unknown): ClientEvent {
   const message = error instanceof Error ? error.message : String(error);
   if (error instanceof TelescopeError) {
     const { hop, relay, action } = error;
     return { event: 'error', kind: 'telescope', message, hop, relay, action };
   }
-  const system = error instanceof LinkError || error instanceof NativeError || error instanceof CommandError;
+  const system = [LinkError, NativeError, CommandError, XfrmError].some((type) => error instanceof type);
   if (!system) log('%O', error);
   return { event: 'error', kind: system ? 'system' : 'internal', message };
 }

@@ -1,13 +1,15 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { closeSync, openSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { CommandError } from '../host/command.ts';
-import { missingPrograms, type Program } from '../host/programs.ts';
+import { requirePrograms } from '../host/command.ts';
 import { loadNative } from '../native/load.ts';
 import { tunLauncher } from '../native/perl-tun.ts';
 import { addressOf, type RelayTarget } from '../telescope/relay-target.ts';
+import type { Address } from '../wire/address.ts';
 import { type Encapsulation, type HostSockets, openHostSockets } from './host-sockets.ts';
+import { removeLeftovers, requireKernelHops } from './kernel-support.ts';
 import {
   type ClientErrorEvent,
   type ClientEvent,
@@ -18,10 +20,14 @@ import {
   TUN_NAME,
 } from './protocol.ts';
 
+/** What carries the hops. `auto`: the kernel if it can, else user space. */
+export type BackendChoice = 'userspace' | 'xfrm' | 'auto';
+
 export interface LaunchOptions {
   /** The relays, entry first; at least one. */
   readonly path: readonly RelayTarget[];
-  /** Default: plain ESP if this process may open a raw socket, else ESP in UDP. */
+  readonly backend: BackendChoice;
+  /** Default: plain ESP if this process may open a raw socket, or the kernel carries the hops; else ESP in UDP. */
   readonly encapsulation?: Encapsulation;
   /** MTU of the TUN device in octets, or `max` for the most that the path carries. */
   readonly innerMtu: number | 'max';
@@ -38,14 +44,20 @@ export type Outcome =
   | { readonly kind: 'exited'; readonly status: number; readonly reason?: string }
   | { readonly kind: 'failed'; readonly error: Omit<ClientErrorEvent, 'event'> };
 
+/** What is done instead of something else, and why. */
+export interface Fallback {
+  readonly kind: 'encapsulation' | 'backend';
+  readonly why: string;
+}
+
 /** A telescope in network, mount and PID namespaces of its own, which end with it. */
 export interface LaunchedClient {
   /** A process in its network and mount namespaces, for nsenter. */
   readonly pid: number;
   /** Whether it has a user namespace too: without root, it could not be otherwise. */
   readonly ownUserNamespace: boolean;
-  /** Why ESP goes in UDP although nobody asked for it. */
-  readonly fallback?: string;
+  /** Why something is not as it is by default, or as `auto` would rather have it. */
+  readonly fallbacks: readonly Fallback[];
   /** Everything is closed. Never rejects. */
   readonly ended: Promise<Outcome>;
   /** After the `established` event: runs a command in it, on this process's standard streams; it ends with the command. */
@@ -65,7 +77,7 @@ const NO_NAMESPACE =
  * Starts a client: opens the sockets of the first hop in the host's network, and a process that is born with them inside
  * new namespaces. They are its only way out. Nothing that it makes has a name, so nothing outlives it.
  * @param onEvent - called for every event, `established` among them
- * @throws LinkError, CommandError if it could not be started
+ * @throws LinkError, CommandError, NativeError, XfrmError if it could not be started
  */
 export async function launch(
   options: LaunchOptions,
@@ -73,36 +85,60 @@ export async function launch(
 ): Promise<LaunchedClient> {
   const withoutFfi = 'unavailable' in loadNative();
   requirePrograms(['unshare', 'ip', ...(withoutFfi ? (['perl'] as const) : [])]);
-  const [entry] = options.path;
-  const sockets = await openHostSockets(addressOf(entry, 4) ?? addressOf(entry, 6)!, options.encapsulation);
+  const entry = addressOf(options.path[0], 4) ?? addressOf(options.path[0], 6)!;
+  const { kernel, fallback } = await chooseBackend(options.backend, entry);
+  const sockets = await openHostSockets(entry, options.encapsulation, kernel);
   const ownUserNamespace = process.geteuid?.() !== 0;
   let child: ChildProcess;
   try {
-    child = spawnInside(sockets, ownUserNamespace, withoutFfi);
+    child = spawnInside(sockets, { kernel, ownUserNamespace, withoutFfi });
   } finally {
     sockets.close();
   }
-  const ended = follow(child, onEvent);
+  const ended = follow(child, onEvent, kernel ? removeLeftovers : undefined);
   const send = (order: Order) => {
     if (child.connected) child.send(order, () => {});
   };
-  send(extendOrder(options, sockets, withoutFfi));
+  send(extendOrder(options, sockets, { kernel, tunInherited: withoutFfi }));
   return {
     pid: child.pid!,
     ownUserNamespace,
-    fallback: sockets.fallback,
+    fallbacks: [
+      ...(fallback === undefined ? [] : [{ kind: 'backend' as const, why: fallback }]),
+      ...(sockets.fallback === undefined ? [] : [{ kind: 'encapsulation' as const, why: sockets.fallback }]),
+    ],
     ended,
     run: (command) => send({ type: 'run', command: [...command] }),
     close: () => send({ type: 'close' }),
   };
 }
 
-function extendOrder(options: LaunchOptions, sockets: HostSockets, tunInherited: boolean): ExtendOrder {
+/** @throws CommandError, NativeError, XfrmError, LinkError: why the kernel cannot, if it has to */
+async function chooseBackend(
+  choice: BackendChoice,
+  entry: Address,
+): Promise<{ readonly kernel: boolean; readonly fallback?: string }> {
+  if (choice === 'userspace') return { kernel: false };
+  try {
+    await requireKernelHops(entry);
+    return { kernel: true };
+  } catch (error) {
+    if (choice === 'xfrm') throw error;
+    return { kernel: false, fallback: (error as Error).message };
+  }
+}
+
+function extendOrder(
+  options: LaunchOptions,
+  sockets: HostSockets,
+  { kernel, tunInherited }: Pick<ExtendOrder, 'kernel' | 'tunInherited'>,
+): ExtendOrder {
   return {
     type: 'extend',
     path: [...options.path],
     host: sockets.host,
-    encapsulated: sockets.rawEsp === undefined,
+    encapsulated: kernel ? options.encapsulation === 'udp' : sockets.rawEsp === undefined,
+    kernel,
     innerMtu: options.innerMtu,
     hopTimeout: options.hopTimeout,
     tunInherited,
@@ -110,19 +146,18 @@ function extendOrder(options: LaunchOptions, sockets: HostSockets, tunInherited:
   };
 }
 
-function requirePrograms(programs: readonly Program[]): void {
-  const [missing] = missingPrograms(programs);
-  if (missing === undefined) return;
-  throw new CommandError(
-    `the program '${missing.program}' is not installed: apt install ${missing.debianPackage}`,
-  );
-}
-
 /**
  * `unshare` stays as the parent of a process that is the init of its PID namespace, and kills it when it is killed
  * itself. Node closes the inherited descriptors on exec, so commands do not get them.
  */
-function spawnInside(sockets: HostSockets, ownUserNamespace: boolean, withoutFfi: boolean): ChildProcess {
+function spawnInside(
+  sockets: HostSockets,
+  {
+    kernel,
+    ownUserNamespace,
+    withoutFfi,
+  }: { readonly kernel: boolean; readonly ownUserNamespace: boolean; readonly withoutFfi: boolean },
+): ChildProcess {
   const inside = [process.execPath, fileURLToPath(new URL('../client/inside-main.js', import.meta.url))];
   const stdio: (number | 'inherit' | 'ignore' | 'ipc')[] = ['inherit', 'inherit', 'inherit'];
   stdio[Fd.ipc] = 'ipc';
@@ -131,16 +166,26 @@ function spawnInside(sockets: HostSockets, ownUserNamespace: boolean, withoutFfi
   stdio[Fd.rawEsp] = sockets.rawEsp ?? 'ignore';
   stdio[Fd.tun] = 'ignore';
   stdio[Fd.route] = sockets.route;
+  const hostNetwork = kernel ? openSync('/proc/thread-self/ns/net', 'r') : undefined;
+  stdio[Fd.hostNetwork] = hostNetwork ?? 'ignore';
   const args = [
     ...(ownUserNamespace ? ['--user', '--map-root-user'] : []),
     ...['--net', '--mount', '--pid', '--fork', '--kill-child', '--'],
     ...(withoutFfi ? tunLauncher(TUN_NAME, inside, Fd.tun) : inside),
   ];
-  return spawn('unshare', args, { stdio, serialization: 'advanced' });
+  try {
+    return spawn('unshare', args, { stdio, serialization: 'advanced' });
+  } finally {
+    if (hostNetwork !== undefined) closeSync(hostNetwork);
+  }
 }
 
-/** Passes events on, and makes one outcome of how the process ended. */
-function follow(child: ChildProcess, onEvent: (event: ClientEvent) => void): Promise<Outcome> {
+/** Passes events on, and makes one outcome of how the process ended; after an end that is none, `cleanUp` comes first. */
+function follow(
+  child: ChildProcess,
+  onEvent: (event: ClientEvent) => void,
+  cleanUp: (() => Promise<void>) | undefined,
+): Promise<Outcome> {
   let ready = false;
   let outcome: Outcome | undefined;
   child.on('message', (message) => {
@@ -157,8 +202,10 @@ function follow(child: ChildProcess, onEvent: (event: ClientEvent) => void): Pro
     onEvent(event);
   });
   return new Promise((resolve) => {
-    const end = (message: string) =>
+    const end = async (message: string) => {
+      if (outcome === undefined) await cleanUp?.();
       resolve(outcome ?? { kind: 'failed', error: { kind: 'system', message } });
+    };
     child.once('error', (error) => end(`unshare: ${error.message}`));
     // The last messages may be read after the process has ended; the channel is closed after them.
     void Promise.all([once(child, 'exit'), once(child, 'disconnect')]).then(

@@ -40,6 +40,8 @@ const order = z.discriminatedUnion('type', [
     path: z.array(relay).min(1),
     host,
     encapsulated: z.boolean(),
+    /** The kernel carries the hops (`Fd.hostNetwork`), not this process. */
+    kernel: z.boolean(),
     innerMtu,
     hopTimeout: z.number(),
     tunInherited: z.boolean(),
@@ -111,7 +113,7 @@ export function parseEvent(message: unknown): ClientEvent {
 }
 
 /** The file descriptors that the process inside is born with. */
-export const Fd = { ipc: 3, ike: 4, encapsulated: 5, rawEsp: 6, tun: 7, route: 8 } as const;
+export const Fd = { ipc: 3, ike: 4, encapsulated: 5, rawEsp: 6, tun: 7, route: 8, hostNetwork: 9 } as const;
 
 /** The TUN device, in a namespace where there is no other. */
 export const TUN_NAME = 'tun0';

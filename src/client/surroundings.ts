@@ -2,6 +2,7 @@ import { existsSync, lstatSync, readdirSync, readlinkSync, symlinkSync } from 'n
 import { join } from 'node:path';
 import { run } from '../host/command.ts';
 import { ip, ipBatch } from '../host/ip.ts';
+import type { AssignedAddresses } from '../link/sa-store.ts';
 import { type Address, familyOf } from '../wire/address.ts';
 
 /**
@@ -41,16 +42,25 @@ async function hideServices(directory: string): Promise<void> {
  * @throws CommandError
  */
 export async function configureTun(name: string, addresses: readonly Address[], mtu: number): Promise<void> {
+  await ipBatch(deviceConfiguration(name, addresses, mtu));
+}
+
+/** The commands for `ip` that give a device addresses, an MTU in octets, and every packet. */
+export function deviceConfiguration(name: string, addresses: readonly Address[], mtu: number): string[] {
   const lines = addresses.map((address) =>
     familyOf(address) === 4
       ? { address: `${address}/32`, everywhere: 'default' }
       : { address: `${address}/128 nodad`, everywhere: '::/0' },
   );
-  await ipBatch([
+  return [
     ...lines.map(({ address }) => `address add ${address} dev ${name}`),
     `link set ${name} mtu ${mtu} up`,
     ...lines.map(({ everywhere }) => `route add ${everywhere} dev ${name}`),
-  ]);
+  ];
+}
+
+export function addressesOf({ ip4, ip6 }: AssignedAddresses): Address[] {
+  return [ip4, ip6?.address].filter((address) => address !== undefined);
 }
 
 /** Mounts something in this mount namespace. @throws CommandError */

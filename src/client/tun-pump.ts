@@ -4,9 +4,7 @@ import type { TunDevice } from '../native/native.ts';
 import { addressBytes } from '../wire/address.ts';
 import { equalBytes } from '../wire/bytes.ts';
 import { type IpHeader, IpProtocol, internetChecksum, parseIpHeader } from '../wire/ip.ts';
-
-/** DNS, and DNS over TLS or QUIC (RFC 7858, RFC 9250). */
-const DNS_PORTS = [53, 853];
+import { DNS_PORTS } from './traffic-rules.ts';
 
 /** Why a packet is not let in: it is not whole, not from an assigned address, or a query to a name server not assigned. */
 type Refusal = 'malformed' | 'source' | 'dns';

@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { type ChildProcessWithoutNullStreams, type StdioOptions, spawn } from 'node:child_process';
 import { missingPrograms, type Program, programEnvironment } from './programs.ts';
 
 /** A command that could not be run or failed: which, what it said, what to do. */
@@ -13,16 +13,26 @@ export interface CommandOutput {
 }
 
 /**
- * Runs a program to its end, without a shell. `netns` is the id of a process whose network namespace it shall run in.
+ * Runs a program to its end, without a shell. `netns` is the id of a process whose network namespace it shall run in; `descriptors`
+ * are what it inherits as 3, 4, ... It is started before this returns.
  * @throws CommandError unless it exits with status 0
  */
 export function run(
   command: readonly string[],
-  options: { readonly netns?: number; readonly input?: string } = {},
+  options: {
+    readonly netns?: number;
+    readonly input?: string;
+    readonly descriptors?: readonly number[];
+  } = {},
 ): Promise<CommandOutput> {
   const [program, ...args] = inNamespace(command, options.netns);
   return new Promise((resolve, reject) => {
-    const child = spawn(program, args, { env: programEnvironment(), stdio: 'pipe' });
+    const { descriptors = [] } = options;
+    const stdio: StdioOptions = ['pipe', 'pipe', 'pipe', ...descriptors];
+    const child = spawn(program, args, {
+      env: programEnvironment(),
+      stdio,
+    }) as ChildProcessWithoutNullStreams;
     let stdout = '';
     let stderr = '';
     child.stdout.setEncoding('utf8').on('data', (text: string) => {
@@ -55,4 +65,13 @@ export function spawnFailure(program: string, error: NodeJS.ErrnoException): str
   const [missing] = missingPrograms([program as Program]);
   const remedy = missing?.debianPackage ? `: apt install ${missing.debianPackage}` : '';
   return `the program '${program}' is not installed${remedy}`;
+}
+
+/** @throws CommandError naming the first that is missing, and its package */
+export function requirePrograms(programs: readonly Program[]): void {
+  const [missing] = missingPrograms(programs);
+  if (missing === undefined) return;
+  throw new CommandError(
+    `the program '${missing.program}' is not installed: apt install ${missing.debianPackage}`,
+  );
 }

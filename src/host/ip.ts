@@ -14,7 +14,7 @@ export function ip(
 /** Runs many `ip` commands ("link set lo up") in one process, up to the first that fails. @throws CommandError */
 export async function ipBatch(
   lines: readonly string[],
-  options: { readonly netns?: number } = {},
+  options: { readonly netns?: number; readonly descriptors?: readonly number[] } = {},
 ): Promise<void> {
   await run(['ip', '-batch', '-'], { ...options, input: `${lines.join('\n')}\n` });
 }

@@ -4,6 +4,7 @@ import { delimiter, join } from 'node:path';
 /** The Debian package of each program that the project runs. */
 const PACKAGES = {
   ip: 'iproute2',
+  tc: 'iproute2',
   nft: 'nftables',
   unshare: 'util-linux',
   nsenter: 'util-linux',

@@ -39,6 +39,7 @@ describe('the protocol between launcher and inside', () => {
       innerMtu: 'max',
       hopTimeout: 1000,
       tunInherited: false,
+      kernel: false,
     };
     expect(parseOrder(order)).toEqual({ ...order, path: [relay] });
   });

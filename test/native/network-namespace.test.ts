@@ -3,6 +3,7 @@ import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { closeSync, readlinkSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
+import { ip } from '../../src/host/ip.ts';
 import { internetChecksum } from '../../src/wire/ip.ts';
 import { nodeCommand } from '../support/compiled.ts';
 import { native, within, withNamespaces } from '../support/namespaces.ts';
@@ -24,17 +25,15 @@ describe('withinNetworkNamespace', () => {
       expect(current()).toBe(home);
     }));
 
-  it('enters new ones, which have nothing but a loopback interface that is down', () => {
+  it('enters new ones, which have nothing but a loopback interface that is down', async () => {
     const home = current();
     const fds = [native().newNetworkNamespace(), native().newNetworkNamespace()];
     const files = fds.map((fd) => `/proc/self/fd/${fd}`);
     expect(current()).toBe(home);
     const names = files.map((file) => native().withinNetworkNamespace(file, current));
     expect(new Set([...names, home]).size).toBe(3);
-    const links = native().withinNetworkNamespace(files[0], () =>
-      spawnSync('ip', ['-oneline', 'link', 'show', 'up'], { encoding: 'utf8' }),
-    );
-    expect(links).toMatchObject({ status: 0, stdout: '' });
+    const links = native().withinNetworkNamespace(files[0], () => ip(['-oneline', 'link', 'show', 'up']));
+    expect((await links).stdout).toBe('');
     for (const fd of fds) closeSync(fd);
   });
 

@@ -1,0 +1,97 @@
+import { randomBytes } from 'node:crypto';
+import { setTimeout as delay } from 'node:timers/promises';
+import createDebug from 'debug';
+import { openXfrm } from '../backend/xfrm/xfrm.ts';
+import { CommandError, requirePrograms } from '../host/command.ts';
+import { LinkError, type Origin } from '../link/link.ts';
+import { loadNative } from '../native/load.ts';
+import { type Native, NativeError } from '../native/native.ts';
+import { type Address, familyOf } from '../wire/address.ts';
+import { anySelector } from '../wire/traffic-selector.ts';
+import { addDevice } from './hop-device.ts';
+import { HopNamespace } from './hop-namespace.ts';
+import { KernelHops } from './kernel-hops.ts';
+
+const log = createDebug('ike-telescope:client');
+
+/** Milliseconds until the kernel has closed every descriptor of a process that was killed. */
+const LAST_BREATH = 100;
+
+/**
+ * Makes sure that the kernel can carry a telescope through this entry, by a rehearsal in namespaces of its own.
+ * @throws CommandError, NativeError, XfrmError, LinkError that says what is missing
+ */
+export async function requireKernelHops(entry: Address): Promise<void> {
+  if (process.geteuid?.() !== 0) throw new CommandError("the kernel's IPsec needs root");
+  requirePrograms(['ip', 'tc', 'nsenter']);
+  const native = requireNative();
+  await rehearse(native, entry);
+  await requireFreeEntry(native, entry);
+}
+
+/** Removes what a client that was killed has left in the host's network; the next one would do so too. */
+export async function removeLeftovers(): Promise<void> {
+  await delay(LAST_BREATH);
+  try {
+    const xfrm = await openXfrm({ native: requireNative() });
+    await xfrm.close();
+  } catch (error) {
+    log('what is left in the kernel stays until the next start: %O', error);
+  }
+}
+
+function requireNative(): Native {
+  const loaded = loadNative();
+  if ('native' in loaded) return loaded.native;
+  throw new NativeError('ENOSYS', `the kernel's IPsec: ${loaded.unavailable}`);
+}
+
+/** A tunnel to nobody, with everything that one needs. */
+async function rehearse(native: Native, entry: Address): Promise<void> {
+  const [outer, inner] = [0, 1].map(() => new HopNamespace(native, native.newNetworkNamespace()));
+  try {
+    const hops = await KernelHops.open(native, outer, 'rehearsal');
+    try {
+      const path: Origin = {
+        linkId: 'rehearsal',
+        address: entry,
+        port: 0,
+        localAddress: entry,
+        localPort: 0,
+        encapsulated: false,
+      };
+      const selectors = [anySelector(familyOf(entry))];
+      const tunnel = { id: 'rehearsal', local: selectors, remote: selectors };
+      const backend = hops.over({ id: 'rehearsal' })(
+        () => {},
+        () => {},
+        () => {},
+      );
+      const suite = { encryption: 20, keyLength: 128, integrity: 0, esn: true };
+      const keys = { encryption: randomBytes(20), integrity: new Uint8Array() };
+      const [result] = await backend.apply([
+        { kind: 'outbound', sa: { spi: 256, suite, keys, path, tunnel } },
+      ]);
+      if (!result.ok) throw new LinkError(result.error);
+      await hops.enter(backend.tunnel('rehearsal'), { ip4: '192.0.2.1', dns: [] }, 1280, inner);
+      await backend.close();
+    } finally {
+      await hops.close();
+    }
+  } finally {
+    inner.close();
+  }
+}
+
+/** Two telescopes from one host through one entry would need the same device. */
+async function requireFreeEntry(native: Native, entry: Address): Promise<void> {
+  const xfrm = await openXfrm({ native });
+  const host = HopNamespace.ofThisProcess(native);
+  try {
+    const device = await addDevice({ namespace: host, xfrm }, xfrm.allocate(), entry);
+    await host.ip([`link delete ${device}`]);
+  } finally {
+    host.close();
+    await xfrm.close();
+  }
+}
