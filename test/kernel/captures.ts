@@ -117,7 +117,7 @@ function header4(view: DataView): string {
 
 function header6(view: DataView): string {
   const [first, hopLimit] = [view.getUint32(0), view.getUint8(7)];
-  return `hop limit ${hopLimit} class ${(first >> 20) & 0xff} flow ${first & 0xf_ffff}`;
+  return `hop limit ${hopLimit} class ${(first >> 20) & 0xff} flow ${(first & 0xf_ffff) === 0 ? 0 : 'set'}`;
 }
 
 const PRIVATE = ['10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', 'fc00::/7'].map(parsePrefix);

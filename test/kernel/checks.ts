@@ -10,8 +10,11 @@ export class CheckError extends Error {
 /** The header of every packet that our own nodes send to others. */
 const UNIFORM = { 4: 'DF TTL 64 TOS 0 ID 0', 6: 'hop limit 64 class 0 flow 0' } as const;
 
-/** What Linux makes of an IKE message of a socket that has not been told to probe the path's MTU: the ID is a number of the kernel's. */
-const KERNEL_ID = 'DF TTL 64 TOS 0 ID set';
+/**
+ * What Linux makes of an IKE message of a UDP socket that has not been told otherwise: the ID or the flow label is a number of the
+ * kernel's.
+ */
+const OF_KERNEL = { 4: 'DF TTL 64 TOS 0 ID set', 6: 'hop limit 64 class 0 flow set' } as const;
 
 /** Who is in a scenario. */
 export interface Cast {
@@ -63,7 +66,7 @@ function checkHeaders(name: NodeName, captures: Captures): void {
   const sent = ownPackets(name, captures);
   if (sent.length === 0) throw new CheckError(`${name} has sent nothing`);
   for (const { header, kind, family, destination } of sent) {
-    if (header !== UNIFORM[family] && !(kind === 'ike' && header === KERNEL_ID))
+    if (header !== UNIFORM[family] && !(kind === 'ike' && header === OF_KERNEL[family]))
       throw new CheckError(`${name} has sent ${kind} to ${destination} with the header ${header}`);
   }
 }

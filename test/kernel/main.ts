@@ -21,8 +21,8 @@ interface Report {
 
 /** Scenarios for one guest kernel each, which has one CPU. */
 const GUESTS = [
-  ['baseline', 'f', 'i-userspace'],
-  ['b', 'e', 'h', 'i'],
+  ['baseline', 'f', 'g-two-layers', 'i-userspace'],
+  ['b', 'e', 'g-three-layers', 'h', 'i'],
 ];
 
 /** A guest may take so long, in seconds. */
@@ -79,7 +79,7 @@ async function runScenario(name: string, root: string): Promise<Report> {
   const started = performance.now();
   const seconds = () => Math.round((performance.now() - started) / 100) / 10;
   const say = (text: string) => console.error(`${name}: ${text} after ${seconds()} s`);
-  const world = await openWorld();
+  const world = await openWorld(SCENARIOS[name].linkMtu);
   try {
     const figures = await SCENARIOS[name].run(world, { root, say });
     return { scenario: name, ok: true, seconds: seconds(), figures };

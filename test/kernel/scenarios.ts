@@ -16,6 +16,8 @@ export type Figures = Readonly<Record<string, number | string>>;
 
 export interface Scenario {
   readonly title: string;
+  /** The MTU of every link. Default: 1500. */
+  readonly linkMtu?: number;
   /** In a world of its own, which is closed afterwards. @throws Error what is not as it should be */
   run(world: World, means: Means): Promise<Figures>;
 }
@@ -35,6 +37,16 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
     B: 'userspace',
   }),
   f: crossingPaths,
+  'g-two-layers': telescopeScenario('IPv6 everywhere, two layers on links of 1500', 'userspace', STOCK, {
+    family: 'ip6',
+    path: ['A', 'B'],
+    mtu: 1350,
+  }),
+  'g-three-layers': telescopeScenario('IPv6 everywhere, three layers on links of 1508', 'userspace', STOCK, {
+    family: 'ip6',
+    linkMtu: 1508,
+    mtu: 1282,
+  }),
   h: rekeys,
   i: hostileRelay('stock'),
   'i-userspace': hostileRelay('userspace'),

@@ -42,7 +42,11 @@ export async function fetchThrough(
 }
 
 /** @returns MB/s of one download */
-export async function downloadRate(application: Application, megabytes: number): Promise<number> {
-  const { down } = await fetchThrough(application, { down: megabytes * 1e6, up: 1 });
+export async function downloadRate(
+  application: Application,
+  megabytes: number,
+  server: Address = ADDRESSES.D.ip4,
+): Promise<number> {
+  const { down } = await fetchThrough(application, { down: megabytes * 1e6, up: 1 }, server);
   return down.octets / down.milliseconds / 1e3;
 }

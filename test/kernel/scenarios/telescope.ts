@@ -12,40 +12,53 @@ import { ADDRESSES, EXIT_ADDRESSES, type NodeName, RELAYS, type RelayName, type 
 /** strongSwan's client, or ours with either backend. */
 export type ClientKind = RelayKind;
 
-/** What a packet of AES-GCM-16 in three layers over IPv4 on links of 1500 may have. */
-const MTU = 1334;
-
 /** A download takes so many megabytes. */
 const DOWNLOADS = { stock: 6, userspace: 2, xfrm: 6 } as const;
 
-/** Somebody's telescope from S through A, B and C to D, and all that is promised of it. */
+/** What is not as in most telescopes. */
+export interface Differences {
+  /** Default: A, B and C. */
+  readonly path?: readonly RelayName[];
+  /** The address family of everything. Default: IPv4. */
+  readonly family?: 'ip4' | 'ip6';
+  /** Default: 1500. */
+  readonly linkMtu?: number;
+  /** The largest packet that goes through: what AES-GCM-16 in every layer leaves. Default: 1334, three layers over IPv4. */
+  readonly mtu?: number;
+}
+
+/** Somebody's telescope from S to D, and all that is promised of it. */
 export function telescopeScenario(
   title: string,
   client: ClientKind,
   kinds: Readonly<Record<RelayName, RelayKind>>,
+  differences: Differences = {},
 ): Scenario {
+  const { path = RELAYS, family = 'ip4', linkMtu = 1500, mtu = 1334 } = differences;
   return {
     title,
+    linkMtu,
     async run(world, { root, say }) {
       await serveWeb(world);
       answerAtServer(world);
       const captures = new Captures(world);
-      const relays = await startRelays(world, kinds, { root });
+      const relays = await startRelays(world, kinds, { root, families: [family], mtu: linkMtu });
       say('the relays are up');
-      const telescope = await openClient(world, client, 'S', RELAYS, relays, root);
+      const telescope = await openClient(world, client, 'S', path, relays, root);
       say('the telescope is up');
-      await expectFiles(telescope, relays, 'C');
-      await checkMtu(telescope, MTU);
+      const [entry, exit] = [path[0], path[path.length - 1]];
+      await expectFiles(telescope, relays, exit, family);
+      await checkMtu(telescope, mtu, ADDRESSES.D[family]);
       const ours = [...(client === 'stock' ? [] : ['S' as const]), ...ourRelays(relays)];
-      await checkUnderlay(world, captures, { clients: [{ name: 'S', entry: 'A' }], ours });
-      const headers = headersOf('A', captures);
+      await checkUnderlay(world, captures, { clients: [{ name: 'S', entry }], ours });
+      const headers = headersOf(entry, captures);
       captures.close();
       say('all is as it should be');
-      const rate = await downloadRate(telescope, DOWNLOADS[client]);
+      const rate = await downloadRate(telescope, DOWNLOADS[client], ADDRESSES.D[family]);
       await telescope.close();
       const { fragments, private: leaks } = await world.offences();
       expectEqual('what the Internet has seen of fragments and private addresses', fragments + leaks, 0);
-      return { 'download MB/s': rate, 'headers of A': headers.join('; ') };
+      return { 'download MB/s': rate, [`headers of ${entry}`]: headers.join('; ') };
     },
   };
 }
@@ -71,8 +84,13 @@ export function openClient(
 }
 
 /** Moves a file each way; D sees the exit. */
-export async function expectFiles(telescope: Application, relays: Relays, exit: RelayName): Promise<void> {
-  const { peer } = await fetchThrough(telescope, { down: 500_000, up: 200_000 });
-  const address = relays[exit].kind === 'userspace' ? EXIT_ADDRESSES[exit] : ADDRESSES[exit].ip4;
+export async function expectFiles(
+  telescope: Application,
+  relays: Relays,
+  exit: RelayName,
+  family: 'ip4' | 'ip6' = 'ip4',
+): Promise<void> {
+  const { peer } = await fetchThrough(telescope, { down: 500_000, up: 200_000 }, ADDRESSES.D[family]);
+  const address = relays[exit].kind === 'userspace' ? EXIT_ADDRESSES[exit] : ADDRESSES[exit][family];
   expectEqual('the address that D sees', peer, address);
 }
