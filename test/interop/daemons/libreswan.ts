@@ -54,6 +54,8 @@ const REFUSED =
 
 /** Milliseconds that a request to the daemon may take. */
 const PATIENCE = 18_000;
+/** And its start: in a guest on a busy machine several start at once, and try all their algorithms. */
+const PATIENCE_AT_START = 60_000;
 
 /** Installs a version of libreswan, if it is not yet. It has no ESP of its own: only in a guest will it start. @throws CommandError */
 export async function installLibreswan(name: keyof typeof SUITES): Promise<Installation> {
@@ -141,8 +143,12 @@ async function start(
   const said = () => log.replaceAll(DEBUG, '');
   const failure = (message: string) =>
     new DaemonError(`${message}\n${said().split('\n').slice(-30).join('\n')}`);
-  const until = async <T>(what: string, ready: () => T | undefined | false): Promise<T> => {
-    for (const deadline = Date.now() + PATIENCE; ; await delay(10)) {
+  const until = async <T>(
+    what: string,
+    ready: () => T | undefined | false,
+    patience = PATIENCE_AT_START,
+  ): Promise<T> => {
+    for (const deadline = Date.now() + patience; ; await delay(10)) {
       const value = ready();
       if (value !== undefined && value !== false) return value;
       if (process.exitCode !== null || process.signalCode !== null)
@@ -160,7 +166,7 @@ async function start(
     const known = spisOf(number, log);
     if (known !== undefined) return known;
     await whack('--impair', SPELLING[name](`initiate-v2-liveness:${number}`));
-    return until('liveness check', () => spisOf(number, log));
+    return until('liveness check', () => spisOf(number, log), PATIENCE);
   };
   const close = async () => {
     if (process.exitCode === null && process.signalCode === null) process.kill('SIGKILL');

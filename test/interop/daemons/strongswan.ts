@@ -46,8 +46,9 @@ exec env STRONGSWAN_CONF=/run/strongswan.conf chroot /mnt /usr/sbin/charon-syste
 
 const SOCKET = '/run/vici';
 
-/** Milliseconds that a request to the daemon may take. */
+/** Milliseconds that a request to the daemon may take, and its start. */
 const PATIENCE = 15_000;
+const PATIENCE_AT_START = 60_000;
 
 /** Installs a version of strongSwan, if it is not yet. @throws CommandError */
 export async function installStrongswan(name: keyof typeof SUITES): Promise<Installation> {
@@ -157,7 +158,7 @@ class Strongswan implements Daemon {
 
   /** Waits until it answers. @throws DaemonError if it ends instead, or if that takes long */
   async #answers(): Promise<void> {
-    for (const deadline = Date.now() + PATIENCE; ; await delay(20)) {
+    for (const deadline = Date.now() + PATIENCE_AT_START; ; await delay(20)) {
       try {
         await vici(this.#socket, 'version');
         return;
