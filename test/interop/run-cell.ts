@@ -40,7 +40,7 @@ export interface CellMeans extends OurMeans {
 }
 
 /** To open a cell, to run it and to close it may each take so long, in milliseconds; then it has failed. */
-const LIMIT = 90_000;
+const LIMIT = 120_000;
 
 /** Runs a cell from nothing, and leaves nothing. Never throws. */
 export async function runCell(cell: Cell, installation: Installation, means: CellMeans): Promise<CellReport> {
