@@ -11,10 +11,12 @@ import type {
   Tunnel,
   TunnelPolicy,
 } from '../../link/sa-store.ts';
+import { equalSelectors } from '../../wire/traffic-selector.ts';
 import { Usage } from '../usage.ts';
 import { xfrmAlgorithms } from './algorithms.ts';
 import type { XfrmFailure } from './channel.ts';
-import type { InstalledState, XfrmEvent, XfrmRequest, XfrmScope, XfrmState } from './model.ts';
+import type { InstalledState, XfrmEvent, XfrmRequest, XfrmScope, XfrmState, XfrmStateId } from './model.ts';
+import { TunnelPolicies } from './policies.ts';
 import { type KernelSa, XfrmTunnel } from './tunnel.ts';
 import type { Xfrm } from './xfrm.ts';
 
@@ -51,7 +53,7 @@ class XfrmBackend implements Backend {
   readonly #attach: (tunnel: TunnelPolicy, path: Origin) => XfrmScope;
   readonly #onSaEvent: (event: SaEvent) => void;
   readonly #tunnels = new Map<string, XfrmTunnel>();
-  readonly #byReqid = new Map<number, XfrmTunnel>();
+  readonly #byReqid = new Map<number, TunnelPolicies>();
   readonly #byInboundSpi = new Map<number, XfrmTunnel>();
   readonly #reserved = new Set<number>();
   readonly #unsubscribe: () => void;
@@ -130,50 +132,73 @@ class XfrmBackend implements Backend {
     let tunnel = existing;
     try {
       tunnel ??= this.#newTunnel(sa);
-      const state = stateOf(direction, sa, tunnel);
+      const { policies } = tunnel;
+      const state = stateOf(direction, sa, policies);
       const usage = new Usage(direction, sa, this.#onSaEvent);
       const { destination, spi } = state;
       const installed: KernelSa = {
         direction,
-        id: { destination, spi, ...tunnel.scope },
+        id: { destination, spi, ...policies.scope },
         path: sa.path,
         usage,
       };
-      const failure = await this.#applyOrUndo(
-        installRequests(tunnel, existing === undefined, installed, state),
-      );
+      const failure = await this.#applyOrUndo(installRequests(policies, installed, state));
       if (failure === undefined) {
         this.#adopt(tunnel, installed);
         return { ok: true, spi: sa.spi };
       }
-      if (existing === undefined) this.#xfrm.release(tunnel.reqid);
+      this.#releaseUnused(tunnel.policies);
       return { ok: false, error: failure.error };
     } catch (error) {
-      if (existing === undefined && tunnel !== undefined) this.#xfrm.release(tunnel.reqid);
+      if (tunnel !== undefined) this.#releaseUnused(tunnel.policies);
       return { ok: false, error: error instanceof Error ? error.message : String(error) };
     }
   }
 
   /** @throws RangeError, XfrmError */
-  #newTunnel(sa: SaParameters): XfrmTunnel {
+  #newTunnel({ tunnel: policy, path }: SaParameters): XfrmTunnel {
+    const tunnel: XfrmTunnel = new XfrmTunnel(policy, this.#policiesFor(policy, path), () =>
+      this.#inTurn(() => this.#removeTunnel(tunnel)),
+    );
+    return tunnel;
+  }
+
+  /** Those of another tunnel with the same peer, or new ones. @throws RangeError, XfrmError */
+  #policiesFor(policy: TunnelPolicy, path: Origin): TunnelPolicies {
+    const scope = this.#attach(policy, path);
+    for (const other of this.#tunnels.values()) {
+      const [sa] = other.sas;
+      const { mark, interfaceId } = other.policies.scope;
+      const isTwin =
+        mark === scope.mark &&
+        interfaceId === scope.interfaceId &&
+        sa.path.address === path.address &&
+        sa.path.linkId === path.linkId &&
+        haveSameSelectors(other.policy, policy);
+      if (isTwin) return other.policies;
+    }
     const reqid = this.#xfrm.allocate();
     try {
-      const scope = this.#attach(sa.tunnel, sa.path);
-      const tunnel: XfrmTunnel = new XfrmTunnel(sa.tunnel, reqid, scope, () =>
-        this.#inTurn(() => this.#removeTunnel(tunnel)),
-      );
-      return tunnel;
+      return new TunnelPolicies(policy, reqid, scope);
     } catch (error) {
       this.#xfrm.release(reqid);
       throw error;
     }
   }
 
+  #releaseUnused({ tunnels, reqid }: TunnelPolicies): void {
+    if (tunnels.size === 0) this.#xfrm.release(reqid);
+  }
+
   #adopt(tunnel: XfrmTunnel, sa: KernelSa): void {
     this.#tunnels.set(tunnel.policy.id, tunnel);
-    this.#byReqid.set(tunnel.reqid, tunnel);
-    if (sa.direction === 'outbound') tunnel.outbound.unshift(sa);
-    else {
+    const { policies } = tunnel;
+    this.#byReqid.set(policies.reqid, policies);
+    policies.tunnels.add(tunnel);
+    if (sa.direction === 'outbound') {
+      tunnel.outbound.unshift(sa);
+      policies.senders.unshift(sa);
+    } else {
       tunnel.inbound.set(sa.id.spi, sa);
       this.#byInboundSpi.set(sa.id.spi, tunnel);
       this.#reserved.delete(sa.id.spi);
@@ -203,14 +228,17 @@ class XfrmBackend implements Backend {
   }
 
   async #removeSa(tunnel: XfrmTunnel, sa: KernelSa): Promise<XfrmFailure | undefined> {
-    const [newest, next] = tunnel.outbound;
+    const { policies, outbound } = tunnel;
+    const [newest, next] = policies.senders;
     const failure = await this.#xfrm.channel.apply([
-      ...(sa === newest ? tunnel.sendOn(next) : []),
+      ...(sa === newest ? policies.sendOn(next) : []),
       { kind: 'delete-state', id: sa.id },
     ]);
     if (failure !== undefined) return failure;
-    if (sa.direction === 'outbound') tunnel.outbound.splice(tunnel.outbound.indexOf(sa), 1);
-    else {
+    if (sa.direction === 'outbound') {
+      outbound.splice(outbound.indexOf(sa), 1);
+      policies.senders.splice(policies.senders.indexOf(sa), 1);
+    } else {
       tunnel.inbound.delete(sa.id.spi);
       this.#byInboundSpi.delete(sa.id.spi);
     }
@@ -218,16 +246,19 @@ class XfrmBackend implements Backend {
   }
 
   async #removeTunnel(tunnel: XfrmTunnel): Promise<XfrmFailure | undefined> {
-    if (this.#byReqid.get(tunnel.reqid) !== tunnel) return undefined;
-    const failure = await this.#xfrm.channel.apply(tunnel.removal());
+    const { policies } = tunnel;
+    if (!policies.tunnels.has(tunnel)) return undefined;
+    const failure = await this.#xfrm.channel.apply(policies.removal(tunnel));
     if (failure !== undefined) {
       log('a tunnel is not removed: %s', failure.error);
       return failure;
     }
     this.#tunnels.delete(tunnel.policy.id);
-    this.#byReqid.delete(tunnel.reqid);
     for (const spi of tunnel.inbound.keys()) this.#byInboundSpi.delete(spi);
-    this.#xfrm.release(tunnel.reqid);
+    for (const sa of tunnel.outbound) policies.senders.splice(policies.senders.indexOf(sa), 1);
+    policies.tunnels.delete(tunnel);
+    if (policies.tunnels.size === 0) this.#byReqid.delete(policies.reqid);
+    this.#releaseUnused(policies);
     return undefined;
   }
 
@@ -236,11 +267,12 @@ class XfrmBackend implements Backend {
     const tunnel = this.#tunnels.get(tunnelId);
     const sa = tunnel?.outbound.find(({ id }) => id.spi === spi);
     if (tunnel === undefined || sa === undefined) return { ok: true, spi };
-    const isUsed = sa === tunnel.outbound[0];
-    let failure = isUsed ? await this.#xfrm.channel.apply(tunnel.sendOn(undefined)) : undefined;
+    const { policies } = tunnel;
+    const isUsed = sa === policies.senders[0];
+    let failure = isUsed ? await this.#xfrm.channel.apply(policies.sendOn(undefined)) : undefined;
     failure ??= await this.#relocate(tunnel, sa, path);
     for (const inbound of tunnel.inbound.values()) failure ??= await this.#relocate(tunnel, inbound, path);
-    if (isUsed) failure ??= await this.#xfrm.channel.apply(tunnel.sendOn(tunnel.outbound[0]));
+    if (isUsed) failure ??= await this.#xfrm.channel.apply(policies.sendOn(policies.senders[0]));
     return failure === undefined ? { ok: true, spi } : { ok: false, error: failure.error };
   }
 
@@ -261,7 +293,7 @@ class XfrmBackend implements Backend {
       if (failure !== undefined) return failure;
     }
     if (sa.direction === 'inbound') tunnel.inbound.set(sa.id.spi, moved);
-    else tunnel.outbound[tunnel.outbound.indexOf(sa)] = moved;
+    else for (const list of [tunnel.outbound, tunnel.policies.senders]) list[list.indexOf(sa)] = moved;
     return undefined;
   }
 
@@ -281,17 +313,17 @@ class XfrmBackend implements Backend {
         this.#look();
         return;
       case 'expired': {
-        const tunnel = this.#byReqid.get(event.state.reqid);
-        const sa = tunnel?.find(event.state);
-        if (tunnel === undefined || sa === undefined) return;
+        const found = this.#find(event.state.reqid, event.state);
+        if (found === undefined) return;
+        const { tunnel, sa } = found;
         tunnel.observe(sa, event.state);
         if (event.hard) sa.usage.end();
         return;
       }
       case 'moved': {
-        const tunnel = this.#byReqid.get(event.reqid);
-        const sa = tunnel?.find(event.id);
-        if (tunnel === undefined || sa === undefined) return;
+        const found = this.#find(event.reqid, event.id);
+        if (found === undefined) return;
+        const { tunnel, sa } = found;
         const path = { ...sa.path, address: event.address, port: event.port };
         this.#onSaEvent({ kind: 'moved', tunnelId: tunnel.policy.id, path });
         return;
@@ -311,12 +343,30 @@ class XfrmBackend implements Backend {
   }
 
   #observe(state: InstalledState, there: Set<KernelSa>): void {
-    const tunnel = this.#byReqid.get(state.reqid);
-    const sa = tunnel?.find(state);
-    if (tunnel === undefined || sa === undefined) return;
-    there.add(sa);
-    tunnel.observe(sa, state);
+    const found = this.#find(state.reqid, state);
+    if (found === undefined) return;
+    there.add(found.sa);
+    found.tunnel.observe(found.sa, state);
   }
+
+  #find(
+    reqid: number,
+    state: Pick<XfrmStateId, 'destination' | 'spi'>,
+  ): { readonly tunnel: XfrmTunnel; readonly sa: KernelSa } | undefined {
+    for (const tunnel of this.#byReqid.get(reqid)?.tunnels ?? []) {
+      const sa = tunnel.find(state);
+      if (sa !== undefined) return { tunnel, sa };
+    }
+    return undefined;
+  }
+}
+
+function haveSameSelectors(a: TunnelPolicy, b: TunnelPolicy): boolean {
+  const covers = (some: TunnelPolicy, others: TunnelPolicy) =>
+    (['local', 'remote'] as const).every((end) =>
+      others[end].every((other) => some[end].some((selector) => equalSelectors(selector, other))),
+    );
+  return covers(a, b) && covers(b, a);
 }
 
 interface Step {
@@ -324,22 +374,17 @@ interface Step {
   readonly undo: XfrmRequest;
 }
 
-function installRequests(
-  tunnel: XfrmTunnel,
-  isNew: boolean,
-  sa: KernelSa,
-  state: XfrmState,
-): readonly Step[] {
+function installRequests(policies: TunnelPolicies, sa: KernelSa, state: XfrmState): readonly Step[] {
   const steps: Step[] = [
     { request: { kind: 'add-state', state }, undo: { kind: 'delete-state', id: sa.id } },
   ];
   const sender = sa.direction === 'outbound' ? sa : undefined;
-  if (isNew) {
-    for (const policy of [...tunnel.inboundPolicies(), ...tunnel.outboundPolicies(sender)])
+  if (policies.tunnels.size === 0) {
+    for (const policy of [...policies.inbound(), ...policies.outbound(sender)])
       steps.push({ request: { kind: 'add-policy', policy }, undo: { kind: 'delete-policy', id: policy } });
   } else if (sender !== undefined) {
-    const before = tunnel.sendOn(tunnel.outbound[0]);
-    for (const [index, request] of tunnel.sendOn(sender).entries())
+    const before = policies.sendOn(policies.senders[0]);
+    for (const [index, request] of policies.sendOn(sender).entries())
       steps.push({ request, undo: before[index] });
   }
   return steps;
@@ -375,13 +420,13 @@ function isSamePlace({ direction, path }: KernelSa, other: Origin): boolean {
 }
 
 /** @throws UnsupportedAlgorithm, RangeError */
-function stateOf(direction: 'inbound' | 'outbound', sa: SaParameters, tunnel: XfrmTunnel): XfrmState {
+function stateOf(direction: 'inbound' | 'outbound', sa: SaParameters, policies: TunnelPolicies): XfrmState {
   const { spi, suite, keys, path, limits = {} } = sa;
   return {
     ...endsOf(direction, path),
     spi,
-    ...tunnel.scope,
-    reqid: tunnel.reqid,
+    ...policies.scope,
+    reqid: policies.reqid,
     algorithms: xfrmAlgorithms(suite, keys),
     replay: { extended: suite.esn, sent: 0, received: 0, window: REPLAY_WINDOW },
     limits,

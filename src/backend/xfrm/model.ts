@@ -90,6 +90,8 @@ export interface XfrmTemplate {
   readonly path?: { readonly source: Address; readonly destination: Address };
   /** 0 is any. */
   readonly spi: number;
+  /** A packet may also come without. */
+  readonly optional?: true;
 }
 
 export interface XfrmPolicy extends XfrmPolicyId {

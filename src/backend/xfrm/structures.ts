@@ -127,7 +127,11 @@ export function readStateId(
 }
 
 /** A struct xfrm_user_tmpl for ESP in tunnel mode, with any algorithm. */
-export function writeTemplate(view: DataView, at: number, { path, spi, reqid }: XfrmTemplate): void {
+export function writeTemplate(
+  view: DataView,
+  at: number,
+  { path, spi, reqid, optional }: XfrmTemplate,
+): void {
   if (path !== undefined) {
     writeAddress(view, at, path.destination);
     writeAddress(view, at + 28, path.source);
@@ -137,6 +141,7 @@ export function writeTemplate(view: DataView, at: number, { path, spi, reqid }: 
   view.setUint16(at + 24, addressFamily(path === undefined ? 4 : familyOf(path.source)), LITTLE_ENDIAN);
   view.setUint32(at + 44, reqid, LITTLE_ENDIAN);
   view.setUint8(at + 48, MODE_TUNNEL);
+  view.setUint8(at + 50, optional ? 1 : 0);
   for (const algorithms of [52, 56, 60]) view.setUint32(at + algorithms, 0xffff_ffff, LITTLE_ENDIAN);
 }
 
@@ -149,5 +154,6 @@ export function readTemplate(bytes: Uint8Array): XfrmTemplate {
     reqid: view.getUint32(44, LITTLE_ENDIAN),
     spi: view.getUint32(16),
     ...(!isAny && { path: { source, destination } }),
+    ...(view.getUint8(50) !== 0 && { optional: true }),
   };
 }

@@ -18,6 +18,7 @@ const INDEXES = 2 ** 18;
 
 /** Block policies come after those of tunnels. */
 export const TUNNEL_PRIORITY = 1000;
+const EXCEPTION_PRIORITY = 1500;
 const BLOCK_PRIORITY = 2000;
 
 /** Packets that are refused unless the policy of a tunnel takes them. */
@@ -25,6 +26,15 @@ export interface BlockedTraffic {
   readonly directions: readonly XfrmDirection[];
   readonly source: readonly TrafficSelector[];
   readonly destination: readonly TrafficSelector[];
+  /** Marks of such packets that are let through. */
+  readonly except?: readonly number[];
+}
+
+/** What an instance has in a network namespace besides SAs, policies and devices, by the blocks of its numbers. */
+export interface Remains {
+  blocks(): Promise<readonly number[]>;
+  /** Takes away what one has left that is gone. */
+  remove(block: number): Promise<void>;
 }
 
 /** Our share of the IPsec of the kernel in one network namespace. */
@@ -35,6 +45,8 @@ export interface Xfrm {
   /** A number that nobody else in the namespace has, for a reqid, a mark or the key of a VTI device. @throws XfrmError if all are taken */
   allocate(): number;
   release(number: number): void;
+  /** What all our names begin with; a block has one. */
+  readonly prefix: string;
   /** What to call the VTI device of a number, for the next start to remove it if this process is killed. */
   deviceName(number: number): string;
   /** Refuses traffic until `close`. @throws XfrmError */
@@ -47,13 +59,15 @@ export interface XfrmOptions {
   readonly native: Native;
   /** The file of a network namespace, such as /proc/PID/ns/net; default: the calling thread's. */
   readonly namespace?: string;
+  /** What else instances have that may have been killed. Default: nothing. */
+  readonly remains?: Remains;
 }
 
 /**
  * Opens the IPsec of the kernel, and removes what instances have left there that were killed.
  * @throws NativeError, XfrmError
  */
-export async function openXfrm({ native, namespace }: XfrmOptions): Promise<Xfrm> {
+export async function openXfrm({ native, namespace, remains }: XfrmOptions): Promise<Xfrm> {
   const claim = (block: number) =>
     namespace === undefined
       ? claimBlock(block)
@@ -62,7 +76,7 @@ export async function openXfrm({ native, namespace }: XfrmOptions): Promise<Xfrm
   try {
     const { block, holder } = await claimAny(claim);
     try {
-      await sweepAll(channel, namespace, block, claim);
+      await sweepAll({ channel, namespace, own: block, claim, remains });
       return new Instance(channel, namespace, block, holder);
     } catch (error) {
       holder.close();
@@ -102,23 +116,34 @@ class Instance implements Xfrm {
   }
 
   deviceName(number: number): string {
-    return `ikt${this.#block}-${number % INDEXES}`;
+    return `${this.prefix}-${number % INDEXES}`;
+  }
+
+  get prefix(): string {
+    return prefixOf(this.#block);
   }
 
   async block(traffic: readonly BlockedTraffic[]): Promise<void> {
     const template = { reqid: this.allocate(), spi: 0 };
-    const requests = traffic.flatMap(({ directions, source, destination }) =>
+    const requests = traffic.flatMap(({ directions, source, destination, except = [] }) =>
       xfrmSelectors(source, destination).flatMap((selector) =>
-        directions.map((direction): XfrmRequest => {
-          const policy = {
-            direction,
-            selector,
-            action: 'block',
-            priority: BLOCK_PRIORITY,
-            template,
-          } as const;
-          return { kind: 'add-policy', policy };
-        }),
+        directions.flatMap((direction): readonly XfrmRequest[] => [
+          {
+            kind: 'add-policy',
+            policy: { direction, selector, action: 'block', priority: BLOCK_PRIORITY, template },
+          },
+          ...except.map((mark): XfrmRequest => {
+            const policy = {
+              direction,
+              selector,
+              mark,
+              action: 'allow',
+              priority: EXCEPTION_PRIORITY,
+              template: { ...template, optional: true },
+            } as const;
+            return { kind: 'add-policy', policy };
+          }),
+        ]),
       ),
     );
     const failure = await this.channel.apply(requests);
@@ -135,9 +160,14 @@ class Instance implements Xfrm {
   }
 }
 
-/** The block that a reqid says that its owner has; undefined for those of others. */
-function blockOf(reqid: number): number | undefined {
-  return reqid >>> 24 === TAG ? (reqid >>> 18) % BLOCKS : undefined;
+/** What the names of a block begin with. */
+export function prefixOf(block: number): string {
+  return `ikt${block}`;
+}
+
+/** The block that a number says that its owner has; undefined for those of others. */
+export function blockOf(number: number): number | undefined {
+  return number >>> 24 === TAG ? (number >>> 18) % BLOCKS : undefined;
 }
 
 /** A socket that only one process in a network namespace can have. Nobody connects to it. */
@@ -170,15 +200,27 @@ async function claimAny(
 }
 
 /** Removes what is in our block, and in those whose owner is gone. */
-async function sweepAll(
-  channel: XfrmChannel,
-  namespace: string | undefined,
-  own: number,
-  claim: (block: number) => Server,
-): Promise<void> {
+async function sweepAll({
+  channel,
+  namespace,
+  own,
+  claim,
+  remains,
+}: {
+  readonly channel: XfrmChannel;
+  readonly namespace: string | undefined;
+  readonly own: number;
+  readonly claim: (block: number) => Server;
+  readonly remains: Remains | undefined;
+}): Promise<void> {
   const devices = await leftDevices(namespace);
+  const others = new Set(await remains?.blocks());
   const reqids = [...(await channel.states()), ...(await channel.policies()).map(({ template }) => template)];
-  const found = [...reqids.map(({ reqid }) => blockOf(reqid)), ...devices.map(({ block }) => block)];
+  const found = [
+    ...reqids.map(({ reqid }) => blockOf(reqid)),
+    ...devices.map(({ block }) => block),
+    ...others,
+  ];
   const abandoned = new Set([own]);
   const holders: Server[] = [];
   try {
@@ -192,6 +234,7 @@ async function sweepAll(
     await sweep(channel, (block) => abandoned.has(block));
     for (const { name, block } of devices)
       if (abandoned.has(block)) await run(ipCommand(namespace, 'link', 'delete', name));
+    for (const block of others) if (abandoned.has(block)) await remains?.remove(block);
   } finally {
     for (const holder of holders) holder.close();
   }

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { XfrmError } from '../../../src/backend/xfrm/channel.ts';
-import { openXfrm } from '../../../src/backend/xfrm/xfrm.ts';
+import { blockOf, openXfrm } from '../../../src/backend/xfrm/xfrm.ts';
 import { inNamespace } from '../../../src/host/command.ts';
 import type { NetworkNamespace } from '../../../src/host/namespace.ts';
 import { parsePrefix } from '../../../src/wire/address.ts';
@@ -68,6 +68,37 @@ describe("an instance's share of the kernel's IPsec", () => {
       expect(xfrm.deviceName(numbers[0])).toMatch(/^ikt\d+-\d+$/);
       await xfrm.close();
       expect(await policies(namespace)).toBe('');
+    }));
+
+  it('lets packets with some marks through what it blocks', () =>
+    withNamespaces(1, async (namespace) => {
+      const xfrm = await open(namespace);
+      const mark = xfrm.allocate();
+      await xfrm.block([{ ...from('10.1.0.0/16'), directions: ['fwd'], except: [mark] }]);
+      const shown = await policies(namespace);
+      expect(shown.match(/dir fwd action block priority 2000/g)).toHaveLength(1);
+      const hexadecimal = mark.toString(16);
+      const exception = `dir fwd priority 1500 ptype main \\n\tmark 0x${hexadecimal}/0xffffffff \\n.*\\n.*\\n\t\tlevel use`;
+      expect(shown).toMatch(new RegExp(exception));
+      await xfrm.close();
+      expect(await policies(namespace)).toBe('');
+    }));
+
+  it('has what else instances left removed once they are gone, and no sooner', () =>
+    withNamespaces(1, async (namespace) => {
+      const removed: number[] = [];
+      const live = await open(namespace);
+      const number = live.allocate();
+      expect(live.prefix).toBe(`ikt${blockOf(number)}`);
+      const blocks = async () => [blockOf(number)!, 17];
+      const remains = { blocks, remove: async (block: number) => void removed.push(block) };
+      const again = () => openXfrm({ native: native(), namespace: namespace.file, remains });
+      const other = await again();
+      expect(removed).toEqual([17]);
+      await other.close();
+      await live.close();
+      await (await again()).close();
+      expect(removed).toEqual([17, blockOf(number), 17]);
     }));
 
   it('is refused by the kernel with what is wrong', () =>
