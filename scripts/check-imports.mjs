@@ -31,6 +31,7 @@ const ALLOWED = {
     'forward',
     'descriptor',
     'native',
+    'host',
   ],
   stock: [...CORE, 'crypto', 'ike', 'endpoint', 'forward', 'descriptor', 'relay'],
   client: [

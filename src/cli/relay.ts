@@ -1,9 +1,9 @@
 import { once } from 'node:events';
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
 import { defaultProvider } from '../crypto/default.ts';
 import { systemClock } from '../endpoint/system-clock.ts';
 import { loadNative } from '../native/load.ts';
-import { loadRelayConfig, type RelayConfig } from '../relay/config.ts';
+import { loadRelayConfig, type RelayBackend, type RelayConfig } from '../relay/config.ts';
 import { Relay, type RelayState } from '../relay/relay.ts';
 import { KEY_LOG_OPTION, openKeyLog } from './key-log.ts';
 
@@ -29,6 +29,7 @@ type RelayEvent =
 interface RelayCommandOptions {
   readonly config: string;
   readonly descriptor?: true;
+  readonly backend?: RelayBackend;
   readonly json?: true;
   readonly keylog?: string;
 }
@@ -38,10 +39,17 @@ export function relayCommand(): Command {
     .description('run a relay, until SIGINT or SIGTERM')
     .requiredOption('--config <file>', 'relay.yaml')
     .option('--descriptor', "print the relay's signed descriptor, for clients and other relays, and exit")
+    .addOption(
+      new Option(
+        '--backend <kind>',
+        "what carries packets: this program, or the kernel's IPsec; default: relay.yaml's, else userspace",
+      ).choices(['userspace', 'xfrm']),
+    )
     .option('--json', 'report events as one JSON object per line')
     .option('--keylog <dir>', `${KEY_LOG_OPTION}; undoes the anonymity of every client`)
     .action(async (options: RelayCommandOptions) => {
-      const config = loadRelayConfig(options.config, defaultProvider());
+      const loaded = loadRelayConfig(options.config, defaultProvider());
+      const config = { ...loaded, backend: options.backend ?? loaded.backend };
       if (options.descriptor) process.stdout.write(config.descriptor);
       else
         await runRelay(

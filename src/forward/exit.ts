@@ -58,13 +58,22 @@ const FORWARDING = {
   6: { file: '/proc/sys/net/ipv6/conf/all/forwarding', name: 'net.ipv6.conf.all.forwarding' },
 } as const;
 
-/** @throws ExitError if the kernel does not forward packets of `family` */
-export function requireForwarding(family: Family, enter: Enter): void {
+/**
+ * @param who - needs it
+ * @param instead - what to do that does not need it
+ * @throws ExitError if the kernel does not forward packets of `family`
+ */
+export function requireForwarding(
+  family: Family,
+  enter: Enter,
+  who = 'this exit',
+  instead = 'use the exit without privileges',
+): void {
   const { file, name } = FORWARDING[family];
   if (enter(() => readFileSync(file, 'utf8')).trim() === '0') {
     throw new ExitError(
-      `the kernel does not forward IPv${family} packets, which this exit needs: sysctl -w ${name}=1 ` +
-        '(and in /etc/sysctl.d/ to keep it), or use the exit without privileges',
+      `the kernel does not forward IPv${family} packets, which ${who} needs: sysctl -w ${name}=1 ` +
+        `(and in /etc/sysctl.d/ to keep it), or ${instead}`,
     );
   }
 }

@@ -1,3 +1,4 @@
+import type { Family } from '../wire/address.ts';
 import { type CommandOutput, run } from './command.ts';
 
 /**
@@ -11,10 +12,24 @@ export function ip(
   return run(['ip', ...args], options);
 }
 
-/** Runs many `ip` commands ("link set lo up") in one process, up to the first that fails. @throws CommandError */
+/**
+ * Runs many `ip` commands ("link set lo up") in one process, up to the first that fails. @throws CommandError
+ * @param options.family - of those that say nothing of it
+ */
 export async function ipBatch(
   lines: readonly string[],
-  options: { readonly netns?: number; readonly descriptors?: readonly number[] } = {},
+  options: {
+    readonly netns?: number;
+    readonly descriptors?: readonly number[];
+    readonly family?: Family;
+  } = {},
 ): Promise<void> {
-  await run(['ip', '-batch', '-'], { ...options, input: `${lines.join('\n')}\n` });
+  const { family, ...where } = options;
+  const program = family === undefined ? ['ip'] : ['ip', `-${family}`];
+  await run([...program, '-batch', '-'], { ...where, input: `${lines.join('\n')}\n` });
+}
+
+/** Runs many `tc` commands ("qdisc add dev tun0 clsact") in one process, up to the first that fails. @throws CommandError */
+export async function tcBatch(lines: readonly string[]): Promise<void> {
+  await run(['tc', '-batch', '-'], { input: `${lines.join('\n')}\n` });
 }

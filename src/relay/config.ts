@@ -31,6 +31,9 @@ export interface ExitConfig {
   readonly policy: ExitPolicy;
 }
 
+/** What carries a relay's packets: user space, or the kernel. */
+export type RelayBackend = 'userspace' | 'xfrm';
+
 /** A checked configuration of a relay. */
 export interface RelayConfig {
   /** Our own descriptor: name, key, addresses, pools. */
@@ -43,6 +46,7 @@ export interface RelayConfig {
   /** The relays that we have overlay tunnels with, and no others. */
   readonly peers: readonly RelayDescriptor[];
   readonly exit?: ExitConfig;
+  readonly backend: RelayBackend;
   readonly ikePort: number;
   readonly encapsulatedPort: number;
   /** Of the host's network, in octets; absent: the interface's. */
@@ -89,6 +93,7 @@ const EXAMPLES = {
   'exit.address.ip4': 'ip4: 192.0.2.2',
   'exit.address.ip6': 'ip6: 2001:db8::2',
   'exit.policy': 'policy: ["reject *:25/tcp", "accept *"]',
+  backend: 'backend: xfrm',
   ikePort: 'ikePort: 500',
   encapsulatedPort: 'encapsulatedPort: 4500',
   mtu: 'mtu: 1500',
@@ -125,6 +130,7 @@ const schema = z.strictObject({
       policy: z.array(z.string('must be text')).min(1).max(64).optional(),
     })
     .optional(),
+  backend: z.enum(['userspace', 'xfrm'], 'must be userspace or xfrm').default('userspace'),
   ikePort: port.default(500),
   encapsulatedPort: port.default(4500),
   mtu: packetSize.optional(),
@@ -253,6 +259,7 @@ export function parseRelayConfig(
     dns: value.dns,
     peers,
     exit: value.exit && exitOf(value.exit, [own, ...peers], document.error),
+    backend: value.backend,
     ikePort: value.ikePort,
     encapsulatedPort: value.encapsulatedPort,
     mtu: value.mtu,

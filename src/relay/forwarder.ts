@@ -8,12 +8,10 @@ import type { RelayConfig } from './config.ts';
 import type { Drops } from './data-plane.ts';
 import { present } from './families.ts';
 import type { RelayLink } from './relay-link.ts';
+import { addDrops, TunnelDrops } from './tunnel-drops.ts';
 
 /** The overlay tunnel that a packet should leave through is down. */
 const OVERLAY_DOWN = 'overlay-down';
-
-/** What a tunnel counts that is not a drop. */
-const CARRIED: readonly string[] = ['packetsIn', 'packetsOut', 'octetsIn', 'octetsOut'];
 
 /** Moves packets between clients, overlays, our own IKE and ESP, and the exit, as the forwarding decision says. */
 export class Forwarder {
@@ -21,8 +19,7 @@ export class Forwarder {
   #exit: Exit | undefined;
   readonly #table: ForwardingTable;
   readonly #clients = new Map<AddressKey, Tunnel>();
-  readonly #tunnels = new Set<Tunnel>();
-  /** Those of tunnels that are gone included. */
+  readonly #tunnels = new TunnelDrops();
   readonly #drops: Record<string, number> = {};
 
   constructor(config: RelayConfig, link: RelayLink, exit: Exit | undefined) {
@@ -45,8 +42,8 @@ export class Forwarder {
   /** By the decision's reasons, the exit's, and those of ESP and its selectors. */
   get drops(): Drops {
     const drops = { ...this.#drops };
-    for (const tunnel of this.#tunnels) addTo(drops, dropsOf(tunnel));
-    addTo(drops, this.#exit?.counters ?? {});
+    addDrops(drops, this.#tunnels.sums);
+    addDrops(drops, this.#exit?.counters ?? {});
     return drops;
   }
 
@@ -73,7 +70,7 @@ export class Forwarder {
   async closeExit(): Promise<void> {
     const exit = this.#exit;
     this.#exit = undefined;
-    addTo(this.#drops, exit?.counters ?? {});
+    addDrops(this.#drops, exit?.counters ?? {});
     await exit?.close();
   }
 
@@ -83,11 +80,8 @@ export class Forwarder {
   }
 
   #addTunnel(tunnel: Tunnel, source: PacketSource): () => void {
-    this.#tunnels.add(tunnel);
     tunnel.onPackets((packets) => this.#forward(packets, source));
-    return () => {
-      if (this.#tunnels.delete(tunnel)) addTo(this.#drops, dropsOf(tunnel));
-    };
+    return this.#tunnels.add(tunnel);
   }
 
   #forward(packets: readonly Packet[], from: PacketSource): void {
@@ -147,12 +141,4 @@ class Outgoing {
     if (this.#packets.length > 0) this.#tunnel?.send(this.#packets);
     this.#packets = [];
   }
-}
-
-function dropsOf({ counters }: Tunnel): Readonly<Record<string, number>> {
-  return Object.fromEntries(Object.entries(counters).filter(([name]) => !CARRIED.includes(name)));
-}
-
-function addTo(sums: Record<string, number>, counts: Readonly<Record<string, number>>): void {
-  for (const [name, count] of Object.entries(counts)) sums[name] = (sums[name] ?? 0) + count;
 }

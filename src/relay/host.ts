@@ -14,8 +14,15 @@ import type { HostLinks } from './relay-link.ts';
 /** The largest packet that reaches every client: the inner MTU that all telescopes share. */
 export const CLIENT_MTU = 1280;
 
-/** The links of a relay's host, not yet attached. @throws LinkError, CommandError */
-export async function hostLinks(config: RelayConfig, native: Native | undefined): Promise<HostLinks> {
+/**
+ * The links of a relay's host, not yet attached. @throws LinkError, CommandError
+ * @param kernelEsp - ESP is the kernel's
+ */
+export async function hostLinks(
+  config: RelayConfig,
+  native: Native | undefined,
+  kernelEsp = false,
+): Promise<HostLinks> {
   const open = async (id: string, address: Address | undefined) =>
     address === undefined
       ? undefined
@@ -30,6 +37,7 @@ export async function hostLinks(config: RelayConfig, native: Native | undefined)
           peerIkePort: config.ikePort,
           peerEncapsulatedPort: config.encapsulatedPort,
           encapsulatedOnly: config.encapsulatedOnly,
+          kernelEsp,
         });
   const { ip4, ip6 } = config.own.addresses;
   return { ip4: await open('host4', ip4), ip6: await open('host6', ip6) };

@@ -15,6 +15,7 @@ import { overlayMtuOf, type RelayConfig } from './config.ts';
 import type { DataPlane, Drops } from './data-plane.ts';
 import { CLIENT_MTU } from './host.ts';
 import { watchIdle } from './idle-watch.ts';
+import { openKernelPlane } from './kernel/kernel-plane.ts';
 import { LimitedAssigner } from './limited-assigner.ts';
 import { Overlay } from './overlay.ts';
 import { ProfileName, relayProfiles } from './profiles.ts';
@@ -99,7 +100,10 @@ export class Relay {
    */
   static async open(options: RelayOptions): Promise<Relay> {
     const { config, crypto, clock } = options;
-    const plane = await openUserSpacePlane(config, options, options);
+    const plane =
+      config.backend === 'xfrm'
+        ? await openKernelPlane(config, clock, options.native)
+        : await openUserSpacePlane(config, options, options);
     try {
       requireOverlayMtu(config, plane.link);
       const endpoint = await Endpoint.open({

@@ -1,0 +1,70 @@
+import { describe, expect, it } from 'vitest';
+import {
+  clientRouteCommands,
+  deviceCommands,
+  type Layout,
+  layoutOf,
+  routeCommands,
+} from '../../../src/relay/kernel/layout.ts';
+import { relayConfigs } from '../../support/sim-relays.ts';
+
+const [a] = relayConfigs([
+  { name: 'a', number: 1, peers: ['b', 'c'] },
+  { name: 'b', number: 2 },
+  { name: 'c', number: 3 },
+]).values();
+
+/** Numbers from 1 on. */
+function names() {
+  let last = 0;
+  return { prefix: 'ikt9', allocate: () => ++last, deviceName: (number: number) => `ikt9-${number}` };
+}
+
+const layout = layoutOf(a, names(), () => 1500);
+
+describe("the layout of a relay's kernel", () => {
+  it('has one device for clients, and one for each overlay, with what fits a packet of the network', () => {
+    expect(deviceCommands(layout)).toEqual([
+      'link add ikt9-1 type vti local 192.0.2.1 key 1',
+      'link set ikt9-1 mtu 1446 addrgenmode none',
+      'link add ikt9-3 type vti local 192.0.2.1 remote 192.0.2.2 key 3',
+      'link set ikt9-3 mtu 1446 addrgenmode none',
+      'link add ikt9-5 type vti local 192.0.2.1 remote 192.0.2.3 key 5',
+      'link set ikt9-5 mtu 1446 addrgenmode none',
+    ]);
+  });
+
+  it('routes pools and, for clients alone, peers into the devices, and nowhere else when these are gone', () => {
+    const commands = routeCommands(layout);
+    expect(commands).toContain('route add 10.1.0.0/16 dev ikt9-1 table 7');
+    expect(commands).toContain('route add 192.0.2.2/32 dev ikt9-3 table 7');
+    expect(commands).toContain('route add 10.3.0.0/16 dev ikt9-5 src 192.0.2.1 table 7');
+    const routes = commands.filter((command) => / dev /.test(command));
+    for (const route of routes) {
+      const [, , block] = route.split(' ');
+      expect(commands).toContain(`route add blackhole ${block} table 7 metric 4096`);
+    }
+    expect(commands.filter((command) => command.startsWith('rule'))).toEqual([
+      'rule add pref 1670 from 10.1.0.0/16 lookup 7',
+      'rule add pref 1670 to 10.1.0.0/16 lookup 7',
+      'rule add pref 1670 to 10.2.0.0/16 lookup 7',
+      'rule add pref 1670 to 10.3.0.0/16 lookup 7',
+    ]);
+  });
+
+  it('has a device for the clients of each family, and routes those of the second one by one', () => {
+    const own = { ...a.own, addresses: { ip4: '192.0.2.1', ip6: '2001:db8::1' } };
+    const both: Layout = layoutOf({ ...a, own }, names(), () => 1500);
+    expect(both.clients.map(({ family, mtu }) => [family, mtu])).toEqual([
+      [4, 1446],
+      [6, 1426],
+    ]);
+    const [pool] = routeCommands(both);
+    expect(pool).toBe('route add 10.1.0.0/16 dev ikt9-1 table 9');
+    const assigned = [{ family: 4, bytes: Uint8Array.of(10, 1, 0, 5), length: 32 }] as const;
+    expect(clientRouteCommands(both, 'add', assigned, '192.0.2.99')).toEqual([]);
+    expect(clientRouteCommands(both, 'del', assigned, '2001:db8::99')).toEqual([
+      'route del 10.1.0.5/32 dev ikt9-3 table 9',
+    ]);
+  });
+});
