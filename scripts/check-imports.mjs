@@ -34,6 +34,7 @@ const ALLOWED = {
     'host',
   ],
   stock: [...CORE, 'crypto', 'ike', 'endpoint', 'forward', 'descriptor', 'relay'],
+  probe: [...CORE, 'crypto', 'ike', 'backend', 'decode', 'endpoint', 'forward', 'telescope', 'native'],
   client: [
     ...CORE,
     'crypto',

@@ -6,6 +6,7 @@ import { demoCommand } from './demo.ts';
 import { extendCommand } from './extend.ts';
 import { kindOf, STATUS_OF } from './failure.ts';
 import { keygenCommand } from './keygen.ts';
+import { probeCommand } from './probe.ts';
 import { relayCommand } from './relay.ts';
 import { relayConfigCommand } from './relay-config.ts';
 
@@ -21,6 +22,7 @@ const commands = [
   keygenCommand(),
   relayCommand(),
   relayConfigCommand(),
+  probeCommand(),
   extendCommand(),
   demoCommand(),
   decodeCommand(),

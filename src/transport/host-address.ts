@@ -28,3 +28,11 @@ export async function interfaceMtu(address: Address): Promise<number> {
   if (mtu === undefined) throw new LinkError(`no interface of this host has the address ${address}`);
   return mtu;
 }
+
+/** The interface that the host's routes choose towards `remote`. @throws LinkError without a route; CommandError without iproute2 */
+export async function interfaceTowards(remote: Address): Promise<string> {
+  const { stdout } = await ip(['-json', 'route', 'get', remote]);
+  const [route]: readonly { readonly dev?: string }[] = JSON.parse(stdout || '[]');
+  if (route?.dev === undefined) throw new LinkError(`no route to ${remote}`);
+  return route.dev;
+}

@@ -40,6 +40,9 @@ describe('ike-telescope', () => {
     [['bogus'], "unknown command 'bogus'"],
     [['extend'], "required option '--path <file>' not specified"],
     [['extend', '--path', 'x', '--inner-mtu', '100'], 'from 576 to 65535'],
+    [['probe', 'example.org'], 'example.org'],
+    [['probe', '192.0.2.1', '--public-key', 'AAAA'], 'in base64'],
+    [['relay-config', '--for', 'windows', '--config', 'x'], 'strongswan'],
   ])('refuses %j with one line and status 64', (args, message) => {
     const { status, stdout, stderr } = telescope(...args);
     expect(stderr).toMatch(/^ike-telescope: [^\n]*\n$/);
