@@ -2,8 +2,12 @@
  * Anonymous paths out of standard IPsec: `openTelescope` builds one over a `Link`, `Relay` serves them, `Endpoint` is
  * IKEv2 for anything else.
  */
+
 export { type DryRun, dryRun } from './backend/dry-run.ts';
 export { userSpaceBackend } from './backend/userspace/backend.ts';
+export { XfrmError } from './backend/xfrm/channel.ts';
+export type { BackendChoice } from './client/kernel-support.ts';
+export { openHost, type TelescopeHost, type TelescopeNamespace } from './client/open-host.ts';
 export { defaultProvider } from './crypto/default.ts';
 export { nobleProvider } from './crypto/noble.ts';
 export { nodeProvider } from './crypto/node.ts';

@@ -1,7 +1,8 @@
 import { constants } from 'node:os';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import type { Encapsulation } from '../client/host-sockets.ts';
-import { type BackendChoice, type LaunchedClient, launch, type Outcome } from '../client/launcher.ts';
+import type { BackendChoice } from '../client/kernel-support.ts';
+import { type LaunchedClient, launch, type Outcome } from '../client/launcher.ts';
 import type { ClientEvent } from '../client/protocol.ts';
 import { defaultProvider } from '../crypto/default.ts';
 import type { RelayDescriptor } from '../descriptor/descriptor.ts';

@@ -17,11 +17,33 @@ const log = createDebug('ike-telescope:client');
 /** Milliseconds until the kernel has closed every descriptor of a process that was killed. */
 const LAST_BREATH = 100;
 
+/** What carries the hops. `auto`: the kernel if it can, else user space. */
+export type BackendChoice = 'userspace' | 'xfrm' | 'auto';
+
+/**
+ * Whether the kernel is to carry a telescope through this entry.
+ * @returns `fallback`: why it cannot, although it would rather
+ * @throws CommandError, NativeError, XfrmError, LinkError: why the kernel cannot, if it has to
+ */
+export async function chooseBackend(
+  choice: BackendChoice,
+  entry: Address,
+): Promise<{ readonly kernel: boolean; readonly fallback?: string }> {
+  if (choice === 'userspace') return { kernel: false };
+  try {
+    await requireKernelHops(entry);
+    return { kernel: true };
+  } catch (error) {
+    if (choice === 'xfrm') throw error;
+    return { kernel: false, fallback: (error as Error).message };
+  }
+}
+
 /**
  * Makes sure that the kernel can carry a telescope through this entry, by a rehearsal in namespaces of its own.
  * @throws CommandError, NativeError, XfrmError, LinkError that says what is missing
  */
-export async function requireKernelHops(entry: Address): Promise<void> {
+async function requireKernelHops(entry: Address): Promise<void> {
   if (process.geteuid?.() !== 0) throw new CommandError("the kernel's IPsec needs root");
   requirePrograms(['ip', 'tc', 'nsenter']);
   const native = requireNative();

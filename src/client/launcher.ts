@@ -7,9 +7,8 @@ import { requirePrograms } from '../host/command.ts';
 import { loadNative } from '../native/load.ts';
 import { tunLauncher } from '../native/perl-tun.ts';
 import { addressOf, type RelayTarget } from '../telescope/relay-target.ts';
-import type { Address } from '../wire/address.ts';
 import { type Encapsulation, type HostSockets, openHostSockets } from './host-sockets.ts';
-import { removeLeftovers, requireKernelHops } from './kernel-support.ts';
+import { type BackendChoice, chooseBackend, removeLeftovers } from './kernel-support.ts';
 import {
   type ClientErrorEvent,
   type ClientEvent,
@@ -19,9 +18,6 @@ import {
   parseEvent,
   TUN_NAME,
 } from './protocol.ts';
-
-/** What carries the hops. `auto`: the kernel if it can, else user space. */
-export type BackendChoice = 'userspace' | 'xfrm' | 'auto';
 
 export interface LaunchOptions {
   /** The relays, entry first; at least one. */
@@ -111,21 +107,6 @@ export async function launch(
     run: (command) => send({ type: 'run', command: [...command] }),
     close: () => send({ type: 'close' }),
   };
-}
-
-/** @throws CommandError, NativeError, XfrmError, LinkError: why the kernel cannot, if it has to */
-async function chooseBackend(
-  choice: BackendChoice,
-  entry: Address,
-): Promise<{ readonly kernel: boolean; readonly fallback?: string }> {
-  if (choice === 'userspace') return { kernel: false };
-  try {
-    await requireKernelHops(entry);
-    return { kernel: true };
-  } catch (error) {
-    if (choice === 'xfrm') throw error;
-    return { kernel: false, fallback: (error as Error).message };
-  }
 }
 
 function extendOrder(

@@ -14,10 +14,11 @@ import {
   type RunningClient,
   startClient,
 } from '../cli/running-client.ts';
-import { compiledSources } from '../support/compiled.ts';
+import { compiledSources, nodeCommand } from '../support/compiled.ts';
 import { native } from '../support/namespaces.ts';
 
 const PORT = 8080;
+const ECHO_PORT = 7008;
 const NAME_SERVER = '203.0.113.53';
 const ETHERNET = 14;
 /** Prints the address that D sees. */
@@ -34,7 +35,10 @@ let topology: Topology;
 beforeAll(async () => {
   topology = await openTopology({ compiled: compiledSources(), relayConfig: { dns: [NAME_SERVER] } });
   await topology.startRelays();
-  const server = `require('net').createServer((s) => s.end(s.remoteAddress)).listen(${PORT}, () => console.log('up'))`;
+  const server = `
+    const echo = require('dgram').createSocket('udp4');
+    echo.on('message', (message, { address, port }) => echo.send(message, port, address)).bind(${ECHO_PORT});
+    require('net').createServer((s) => s.end(s.remoteAddress)).listen(${PORT}, () => console.log('up'))`;
   const served = topology.namespaces.D.spawn([process.execPath, '-e', server], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
@@ -209,4 +213,61 @@ describe('a telescope that the kernel carries', () => {
     first.press('SIGINT');
     expect((await first.ended).status).toBe(0);
   });
+});
+
+/** As a library: every hop rekeyed while D echoes datagrams; prints which of them came back, and counters. */
+const REKEYING = `
+  import { spawn } from 'node:child_process';
+  import { once } from 'node:events';
+  import { setTimeout as delay } from 'node:timers/promises';
+  const { defaultProvider, openHost, openTelescope, readPath } = await import(SRC + '/index.js');
+  const host = await openHost('${ADDRESSES.A}', 'xfrm');
+  const telescope = await openTelescope(host.link, readPath(process.argv[1], defaultProvider()), host.options);
+  const namespace = await host.enter(telescope);
+  const application = \`
+    const socket = require('dgram').createSocket('udp4'), back = new Set();
+    let sent = 0;
+    socket.on('message', (message) => back.add(message.readUInt32BE()));
+    const timer = setInterval(() => {
+      const message = Buffer.alloc(1000);
+      message.writeUInt32BE(sent++);
+      socket.send(message, ${ECHO_PORT}, '${ADDRESSES.D}');
+    }, 20);
+    process.on('SIGTERM', () => {
+      clearInterval(timer);
+      setTimeout(() => { console.log(JSON.stringify({ sent, back: back.size })); process.exit(); }, 3000);
+    });\`;
+  const child = namespace.within(() =>
+    spawn(process.execPath, ['-e', application], { stdio: ['ignore', 'inherit', 'inherit'] }));
+  await delay(1000);
+  for (const { connection } of telescope.hops) {
+    connection.rekeyChildren();
+    await delay(1000);
+    connection.rekey();
+    await delay(1000);
+  }
+  child.kill();
+  await once(child, 'exit');
+  await delay(2500);
+  console.log(JSON.stringify(telescope.hops.map(({ tunnel }) => tunnel.counters)));
+  namespace.close();
+  await telescope.close();
+  await host.close();
+  process.exit();`;
+
+it('is at the service of programs, loses nothing when every hop is rekeyed, and counts', async () => {
+  const [program, ...args] = nodeCommand(REKEYING, topology.pathFile);
+  const { stdout } = await topology.namespaces.S.exec([program, ...args]);
+  const [{ sent, back }, ...counters] = stdout
+    .trim()
+    .split('\n')
+    .flatMap((line) => JSON.parse(line));
+  expect(sent).toBeGreaterThan(100);
+  expect(back).toBe(sent);
+  expect(counters).toHaveLength(3);
+  for (const { packetsIn, packetsOut } of counters) {
+    expect(packetsIn).toBeGreaterThan(0);
+    expect(packetsOut).toBeGreaterThan(0);
+  }
+  expect(await inKernel()).toBe('');
 });
