@@ -35,7 +35,7 @@ exec chroot /mnt /usr/sbin/charon-systemd
 const LOAD = 'exec chroot /mnt /usr/sbin/swanctl --load-all --noprompt --uri unix:///run/vici';
 
 /** Milliseconds that a request may take. */
-const PATIENCE = 20_000;
+const PATIENCE = 60_000;
 
 export interface CharonOptions {
   /** A folder with strongSwan, see `strongswanRoot`. */

@@ -1,8 +1,8 @@
 import { parseArgs } from 'node:util';
 import { runInGuest } from '../guest/guest.ts';
 import { strongswanRoot } from '../interop/daemons/strongswan.ts';
-import { type Figures, SCENARIOS } from './scenarios.ts';
-import { openWorld } from './world.ts';
+import { type Network, type NetworkSpec, openNetwork } from './network.ts';
+import { type Figures, GUESTS, SCENARIOS } from './scenarios.ts';
 
 const USAGE = `npm run test:kernel -- [options]
 
@@ -18,12 +18,6 @@ interface Report {
   readonly figures: Figures;
   readonly error?: string;
 }
-
-/** Scenarios for one guest kernel each, which has one CPU. */
-const GUESTS = [
-  ['baseline', 'f', 'g-two-layers', 'i-userspace'],
-  ['b', 'e', 'g-three-layers', 'h', 'i'],
-];
 
 /** A guest may take so long, in seconds. */
 const LIMIT = 460;
@@ -54,7 +48,7 @@ if (unknown !== undefined) {
 }
 const reports: Report[] = [];
 if (values.guest !== undefined) {
-  for (const name of wanted) take(await runScenario(name, values.guest));
+  await runHere(wanted, values.guest);
 } else {
   const root = await strongswanRoot('strongswan-5.9');
   await Promise.all(
@@ -74,21 +68,33 @@ console.log(JSON.stringify({ scenarios: Object.fromEntries(results), figures: Ob
 // What a scenario that failed may have left open is no reason to go on.
 process.exit(reports.length > 0 && reports.every(({ ok }) => ok) ? 0 : 1);
 
-/** Never throws. */
-async function runScenario(name: string, root: string): Promise<Report> {
-  const started = performance.now();
-  const seconds = () => Math.round((performance.now() - started) / 100) / 10;
-  const say = (text: string) => console.error(`${name}: ${text} after ${seconds()} s`);
-  const world = await openWorld(SCENARIOS[name].linkMtu);
-  try {
-    const figures = await SCENARIOS[name].run(world, { root, say });
-    return { scenario: name, ok: true, seconds: seconds(), figures };
-  } catch (error) {
-    const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
-    return { scenario: name, ok: false, seconds: seconds(), figures: {}, error: text };
-  } finally {
-    await world.close();
+/** One after the other, in a network that they share if they want the same. */
+async function runHere(names: readonly string[], root: string): Promise<void> {
+  let open: { readonly spec: NetworkSpec; readonly network: Network } | undefined;
+  const close = async () => {
+    await open?.network.close();
+    open = undefined;
+  };
+  for (const name of names) {
+    const { network: spec, run } = SCENARIOS[name];
+    const started = performance.now();
+    const seconds = () => Math.round((performance.now() - started) / 100) / 10;
+    const say = (text: string) => console.error(`${name}: ${text} after ${seconds()} s`);
+    try {
+      if (open?.spec !== spec) {
+        await close();
+        open = { spec, network: await openNetwork(spec, root) };
+        say('the relays are up');
+      }
+      const figures = await run({ ...open.network, root, say });
+      take({ scenario: name, ok: true, seconds: seconds(), figures });
+    } catch (error) {
+      const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
+      take({ scenario: name, ok: false, seconds: seconds(), figures: {}, error: text });
+      await close();
+    }
   }
+  await close();
 }
 
 /** Scenarios that the guest did not get to have failed. */

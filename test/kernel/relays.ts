@@ -1,11 +1,11 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { stringify } from 'yaml';
 import { defaultProvider } from '../../src/crypto/default.ts';
 import { RelayProcess } from '../../src/demo/relay-process.ts';
-import { run } from '../../src/host/command.ts';
 import { parseRelayConfig, type RelayConfig } from '../../src/relay/config.ts';
 import { encodeKeyFile } from '../../src/relay/key-file.ts';
+import { relayKit } from '../../src/stock/relay-kit.ts';
 import { prefixText } from '../../src/wire/address.ts';
 import { Charon } from './charon.ts';
 import { PROGRAM } from './our-client.ts';
@@ -35,10 +35,9 @@ export type Families = readonly ('ip4' | 'ip6')[];
 export interface RelaysOptions {
   /** A folder with strongSwan. */
   readonly root: string;
-  /** Default: IPv4. */
-  readonly families?: Families;
-  /** Of the links. Default: 1500. */
-  readonly mtu?: number;
+  readonly families: Families;
+  /** Of the links. */
+  readonly mtu: number;
 }
 
 /** Starts A, B and C, each a peer of the others and an exit; their overlay tunnels are up when this resolves. */
@@ -50,7 +49,7 @@ export async function startRelays(
   const configs = writeConfigs(world, kinds, options);
   const charons = new Map<RelayName, Charon>();
   for (const name of RELAYS.filter((each) => kinds[each] === 'stock'))
-    charons.set(name, await startStockRelay(world, name, options.root));
+    charons.set(name, await startStockRelay(world, name, configs[name], options.root));
   const ours = RELAYS.filter((name) => kinds[name] !== 'stock').map((name) => {
     const line = [...PROGRAM, 'relay', '--config', configFile(world, name)];
     return new RelayProcess(name, world.nodes[name], line);
@@ -132,7 +131,7 @@ function writeConfigs(
   ) as Record<RelayName, RelayConfig>;
 }
 
-function relayYaml(name: RelayName, kind: RelayKind, { families = ['ip4'], mtu }: RelaysOptions): object {
+function relayYaml(name: RelayName, kind: RelayKind, { families, mtu }: RelaysOptions): object {
   const pick = <T>(of: Readonly<Record<'ip4' | 'ip6', T>>) =>
     Object.fromEntries(families.map((family) => [family, of[family]]));
   const exit =
@@ -145,29 +144,28 @@ function relayYaml(name: RelayName, kind: RelayKind, { families = ['ip4'], mtu }
     peers: peersOf(name).map((peer) => `${peer}.yaml`),
     publicSharedKey: PUBLIC_SHARED_KEY,
     exit,
-    ...(mtu !== undefined && { mtu }),
+    mtu,
     ...(kind === 'xfrm' && { backend: 'xfrm' }),
   };
 }
 
-/** @throws CommandError, DaemonError */
-async function startStockRelay(world: World, name: RelayName, root: string): Promise<Charon> {
+/** A router that has the files of `ike-telescope relay-config`, and none of our software. @throws CommandError, DaemonError */
+async function startStockRelay(
+  world: World,
+  name: RelayName,
+  config: RelayConfig,
+  root: string,
+): Promise<Charon> {
   const namespace = world.nodes[name];
   const etc = join(world.directory, `etc-${name}`);
-  const config = configFile(world, name);
-  mkdirSync(etc);
-  await run([
-    ...PROGRAM,
-    'relay-config',
-    '--for',
-    'strongswan',
-    '--firewall',
-    'iptables',
-    '--config',
-    config,
-    '--out',
-    etc,
-  ]);
+  for (const { path, mode, text } of relayKit(config, {
+    daemon: 'strongswan',
+    firewall: 'iptables',
+    where: configFile(world, name),
+  })) {
+    mkdirSync(join(etc, dirname(path)), { recursive: true });
+    writeFileSync(join(etc, path), text, { mode });
+  }
   const legacy = ['IPTABLES=iptables-legacy', 'IP6TABLES=ip6tables-legacy'];
   await namespace.exec(['env', ...legacy, join(etc, 'ike-telescope-network'), 'up']);
   return Charon.start({ root, namespace, etc });

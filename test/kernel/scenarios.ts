@@ -1,11 +1,11 @@
+import type { Network, NetworkSpec } from './network.ts';
 import { crossingPaths } from './scenarios/crossing-paths.ts';
 import { hostileRelay } from './scenarios/hostile-relay.ts';
 import { rekeys } from './scenarios/rekeys.ts';
-import { telescopeScenario } from './scenarios/telescope.ts';
-import type { World } from './world.ts';
+import { telescope } from './scenarios/telescope.ts';
 
 /** What a scenario is run with. */
-export interface Means {
+export interface Stage extends Pick<Network, 'world' | 'relays'> {
   /** A folder with strongSwan. */
   readonly root: string;
   say(text: string): void;
@@ -16,38 +16,41 @@ export type Figures = Readonly<Record<string, number | string>>;
 
 export interface Scenario {
   readonly title: string;
-  /** The MTU of every link. Default: 1500. */
-  readonly linkMtu?: number;
-  /** In a world of its own, which is closed afterwards. @throws Error what is not as it should be */
-  run(world: World, means: Means): Promise<Figures>;
+  readonly network: NetworkSpec;
+  /** @throws Error what is not as it should be; the network is not used again then */
+  run(stage: Stage): Promise<Figures>;
 }
 
-const STOCK = { A: 'stock', B: 'stock', C: 'stock' } as const;
+const STOCK = network({ A: 'stock', B: 'stock', C: 'stock' });
+const MIXED = network({ A: 'stock', B: 'userspace', C: 'stock' });
+const IP6 = { ...STOCK, families: ['ip6'] } as const;
+const LARGER_IP6 = { ...IP6, mtu: 1508 };
+
+function network(kinds: NetworkSpec['kinds']): NetworkSpec {
+  return { kinds, families: ['ip4'], mtu: 1500 };
+}
 
 /** By the names that `--only` takes. */
 export const SCENARIOS: Readonly<Record<string, Scenario>> = {
-  baseline: telescopeScenario("strongSwan's client through three stock strongSwan relays", 'stock', STOCK),
-  b: telescopeScenario(
-    'our client, user-space backend, through three stock strongSwan relays',
-    'userspace',
-    STOCK,
-  ),
-  e: telescopeScenario('mixed relays: A strongSwan, B ours (user space), C strongSwan', 'userspace', {
-    ...STOCK,
-    B: 'userspace',
-  }),
-  f: crossingPaths,
-  'g-two-layers': telescopeScenario('IPv6 everywhere, two layers on links of 1500', 'userspace', STOCK, {
-    family: 'ip6',
+  baseline: telescope("strongSwan's client through three stock strongSwan relays", STOCK, 'stock'),
+  a: telescope('our client, kernel backend, through three stock strongSwan relays', STOCK, 'xfrm'),
+  b: telescope('our client, user-space backend, through three stock strongSwan relays', STOCK, 'userspace'),
+  f: crossingPaths(STOCK),
+  h: rekeys(STOCK),
+  i: hostileRelay('a hostile A injects into the overlay to B, a stock relay', STOCK),
+  e: telescope('mixed relays: A strongSwan, B ours (user space), C strongSwan', MIXED, 'userspace'),
+  'i-userspace': hostileRelay('a hostile A injects into the overlay to B, our relay in user space', MIXED),
+  'g-two-layers': telescope('IPv6 everywhere, two layers on links of 1500', IP6, 'userspace', {
     path: ['A', 'B'],
     mtu: 1350,
   }),
-  'g-three-layers': telescopeScenario('IPv6 everywhere, three layers on links of 1508', 'userspace', STOCK, {
-    family: 'ip6',
-    linkMtu: 1508,
+  'g-three-layers': telescope('IPv6 everywhere, three layers on links of 1508', LARGER_IP6, 'userspace', {
     mtu: 1282,
   }),
-  h: rekeys,
-  i: hostileRelay('stock'),
-  'i-userspace': hostileRelay('userspace'),
 };
+
+/** Scenarios for one guest kernel each, which has one CPU; those of one network are next to each other. */
+export const GUESTS: readonly (readonly string[])[] = [
+  ['baseline', 'a', 'b', 'f', 'h', 'i'],
+  ['e', 'i-userspace', 'g-two-layers', 'g-three-layers'],
+];

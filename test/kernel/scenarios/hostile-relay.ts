@@ -3,11 +3,10 @@ import { pause } from '../../interop/transfer.ts';
 import { Captures } from '../captures.ts';
 import { CheckError } from '../checks.ts';
 import { Forger } from '../forger.ts';
-import { type RelayKind, startRelays } from '../relays.ts';
+import type { NetworkSpec } from '../network.ts';
 import type { Scenario } from '../scenarios.ts';
-import { fetchThrough, serveWeb } from '../web.ts';
 import { ADDRESSES } from '../world.ts';
-import { openClient } from './telescope.ts';
+import { expectFiles, openClient } from './telescope.ts';
 
 const COUNT = 20;
 /** Addresses that A and C assign, to nobody here. */
@@ -18,14 +17,14 @@ const OF_C = '10.205.99.99';
  * A has all keys of its overlay to B, and sends whatever it likes through it. What it may send gets to B's IKE; nothing else gets
  * anywhere: in the name of clients of B or of others, to clients of B, or beyond B.
  */
-export function hostileRelay(b: RelayKind): Scenario {
+export function hostileRelay(title: string, network: NetworkSpec): Scenario {
   return {
-    title: `a hostile A injects into the overlay to B (${b})`,
-    async run(world, { root, say }) {
-      await serveWeb(world);
-      const relays = await startRelays(world, { A: 'stock', B: b, C: 'stock' }, { root });
-      const telescope = await openClient(world, 'userspace', 'S', ['A', 'B', 'C'], relays, root);
-      await fetchThrough(telescope, { down: 10_000, up: 10_000 });
+    title,
+    network,
+    async run(stage) {
+      const { world, relays, say } = stage;
+      const telescope = await openClient(stage, 'userspace', 'S', ['A', 'B', 'C']);
+      await expectFiles(telescope, relays.C);
       say('the telescope is up');
       const [, , { source: assignedByB }] = telescope.hops;
       const captures = new Captures(world);
@@ -75,6 +74,7 @@ export function hostileRelay(b: RelayKind): Scenario {
       }
       forger.close();
       captures.close();
+      await telescope.close();
       return { forgeries: forgeries.length };
     },
   };

@@ -1,8 +1,9 @@
 import type { ReceivedSection } from '../../interop/daemons/vici.ts';
 import { pause } from '../../interop/transfer.ts';
 import { CheckError } from '../checks.ts';
+import type { NetworkSpec } from '../network.ts';
 import { openOurTelescope } from '../our-telescope.ts';
-import { overlayName, type Relays, startRelays } from '../relays.ts';
+import { overlayName, type Relays } from '../relays.ts';
 import type { Scenario } from '../scenarios.ts';
 import { RELAYS, type RelayName } from '../world.ts';
 
@@ -24,39 +25,47 @@ interface Rekey {
 }
 
 /** The SAs of all layers are replaced, one after the other, by either end, while packets are on their way. */
-export const rekeys: Scenario = {
-  title: 'rekeys of every layer by either side under traffic, no packet lost',
-  async run(world, { root, say }) {
-    const relays = await startRelays(world, { A: 'stock', B: 'stock', C: 'stock' }, { root });
-    const telescope = await openOurTelescope(
-      world,
-      RELAYS.map((name) => relays[name].pathEntry),
-    );
-    say('the telescope is up');
-    const byUs = RELAYS.flatMap((at, index) =>
-      (['child', 'ike'] as const).map((what): Rekey => {
-        const begin = () => telescope.rekey(index + 1, what);
-        return { title: `${what} of hop ${index + 1}, by the client`, at, connection: CLIENTS, what, begin };
-      }),
-    );
-    const overlays = [
-      ['A', 'B'],
-      ['B', 'A'],
-      ['B', 'C'],
-      ['C', 'B'],
-    ] as const;
-    const byRelays = [
-      ...RELAYS.flatMap((at) => stockRekeys(relays, at, CLIENTS)),
-      ...overlays.flatMap(([at, peer]) => stockRekeys(relays, at, overlayName(at, peer))),
-    ];
-    for (const rekey of [...byUs, ...byRelays]) await carryOut(relays, rekey);
-    say('all SAs have been replaced');
-    const { sent, lost } = await telescope.end();
-    if (lost.length > 0)
-      throw new CheckError(`${lost.length} of ${sent} packets did not come back: ${lost.slice(0, 20)}`);
-    return { rekeys: byUs.length + byRelays.length, packets: sent };
-  },
-};
+export function rekeys(network: NetworkSpec): Scenario {
+  return {
+    title: 'rekeys of every layer by either side under traffic, no packet lost',
+    network,
+    async run({ world, relays, say }) {
+      const telescope = await openOurTelescope(
+        world,
+        RELAYS.map((name) => relays[name].pathEntry),
+      );
+      say('the telescope is up');
+      const byUs = RELAYS.flatMap((at, index) =>
+        (['child', 'ike'] as const).map((what): Rekey => {
+          const begin = () => telescope.rekey(index + 1, what);
+          return {
+            title: `${what} of hop ${index + 1}, by the client`,
+            at,
+            connection: CLIENTS,
+            what,
+            begin,
+          };
+        }),
+      );
+      const overlays = [
+        ['A', 'B'],
+        ['B', 'A'],
+        ['B', 'C'],
+        ['C', 'B'],
+      ] as const;
+      const byRelays = [
+        ...RELAYS.flatMap((at) => stockRekeys(relays, at, CLIENTS)),
+        ...overlays.flatMap(([at, peer]) => stockRekeys(relays, at, overlayName(at, peer))),
+      ];
+      for (const rekey of [...byUs, ...byRelays]) await carryOut(relays, rekey);
+      say('all SAs have been replaced');
+      const { sent, lost } = await telescope.end();
+      if (lost.length > 0)
+        throw new CheckError(`${lost.length} of ${sent} packets did not come back: ${lost.slice(0, 20)}`);
+      return { rekeys: byUs.length + byRelays.length, packets: sent };
+    },
+  };
+}
 
 function stockRekeys(relays: Relays, at: RelayName, connection: string): Rekey[] {
   return (['child', 'ike'] as const).map((what) => {

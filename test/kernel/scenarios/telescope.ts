@@ -1,13 +1,14 @@
 import type { Application } from '../application.ts';
 import { Captures } from '../captures.ts';
 import { checkUnderlay, expectEqual, headersOf } from '../checks.ts';
-import { answerAtServer, checkMtu } from '../mtu.ts';
+import { checkMtu } from '../mtu.ts';
+import type { NetworkSpec } from '../network.ts';
 import { openOurClient } from '../our-client.ts';
-import { type RelayKind, type Relays, startRelays, unsignedHop } from '../relays.ts';
-import type { Scenario } from '../scenarios.ts';
+import { type RelayKind, type Relays, type RunningRelay, unsignedHop } from '../relays.ts';
+import type { Scenario, Stage } from '../scenarios.ts';
 import { openStockClient } from '../stock-client.ts';
-import { downloadRate, fetchThrough, serveWeb } from '../web.ts';
-import { ADDRESSES, EXIT_ADDRESSES, type NodeName, RELAYS, type RelayName, type World } from '../world.ts';
+import { downloadRate, fetchThrough } from '../web.ts';
+import { ADDRESSES, type NodeName, RELAYS, type RelayName } from '../world.ts';
 
 /** strongSwan's client, or ours with either backend. */
 export type ClientKind = RelayKind;
@@ -19,43 +20,37 @@ const DOWNLOADS = { stock: 6, userspace: 2, xfrm: 6 } as const;
 export interface Differences {
   /** Default: A, B and C. */
   readonly path?: readonly RelayName[];
-  /** The address family of everything. Default: IPv4. */
-  readonly family?: 'ip4' | 'ip6';
-  /** Default: 1500. */
-  readonly linkMtu?: number;
   /** The largest packet that goes through: what AES-GCM-16 in every layer leaves. Default: 1334, three layers over IPv4. */
   readonly mtu?: number;
 }
 
 /** Somebody's telescope from S to D, and all that is promised of it. */
-export function telescopeScenario(
+export function telescope(
   title: string,
-  client: ClientKind,
-  kinds: Readonly<Record<RelayName, RelayKind>>,
-  differences: Differences = {},
+  network: NetworkSpec,
+  kind: ClientKind,
+  { path = RELAYS, mtu = 1334 }: Differences = {},
 ): Scenario {
-  const { path = RELAYS, family = 'ip4', linkMtu = 1500, mtu = 1334 } = differences;
+  const [family] = network.families;
+  const server = ADDRESSES.D[family];
   return {
     title,
-    linkMtu,
-    async run(world, { root, say }) {
-      await serveWeb(world);
-      answerAtServer(world);
+    network,
+    async run(stage) {
+      const { world, relays, say } = stage;
       const captures = new Captures(world);
-      const relays = await startRelays(world, kinds, { root, families: [family], mtu: linkMtu });
-      say('the relays are up');
-      const telescope = await openClient(world, client, 'S', path, relays, root);
+      const client = await openClient(stage, kind, 'S', path);
       say('the telescope is up');
       const [entry, exit] = [path[0], path[path.length - 1]];
-      await expectFiles(telescope, relays, exit, family);
-      await checkMtu(telescope, mtu, ADDRESSES.D[family]);
-      const ours = [...(client === 'stock' ? [] : ['S' as const]), ...ourRelays(relays)];
+      await expectFiles(client, relays[exit], family);
+      await checkMtu(client, mtu, server);
+      const ours = [...(kind === 'stock' ? [] : ['S' as const]), ...ourRelays(relays)];
       await checkUnderlay(world, captures, { clients: [{ name: 'S', entry }], ours });
       const headers = headersOf(entry, captures);
       captures.close();
       say('all is as it should be');
-      const rate = await downloadRate(telescope, DOWNLOADS[client], ADDRESSES.D[family]);
-      await telescope.close();
+      const rate = await downloadRate(client, DOWNLOADS[kind], server);
+      await client.close();
       const { fragments, private: leaks } = await world.offences();
       expectEqual('what the Internet has seen of fragments and private addresses', fragments + leaks, 0);
       return { 'download MB/s': rate, [`headers of ${entry}`]: headers.join('; ') };
@@ -68,12 +63,10 @@ export function ourRelays(relays: Relays): NodeName[] {
 }
 
 export function openClient(
-  world: World,
+  { world, relays, root }: Stage,
   kind: ClientKind,
   client: 'S' | 'T',
   path: readonly RelayName[],
-  relays: Relays,
-  root: string,
 ): Promise<Application> {
   if (kind === 'stock') return openStockClient(world, { root, client, path, relays });
   // Whoever writes a path knows of a router without our software what it tells him.
@@ -85,12 +78,11 @@ export function openClient(
 
 /** Moves a file each way; D sees the exit. */
 export async function expectFiles(
-  telescope: Application,
-  relays: Relays,
-  exit: RelayName,
+  client: Application,
+  { kind, config }: RunningRelay,
   family: 'ip4' | 'ip6' = 'ip4',
 ): Promise<void> {
-  const { peer } = await fetchThrough(telescope, { down: 500_000, up: 200_000 }, ADDRESSES.D[family]);
-  const address = relays[exit].kind === 'userspace' ? EXIT_ADDRESSES[exit] : ADDRESSES[exit][family];
-  expectEqual('the address that D sees', peer, address);
+  const { peer } = await fetchThrough(client, { down: 500_000, up: 200_000 }, ADDRESSES.D[family]);
+  const own = kind === 'userspace' ? config.exit?.addresses : config.own.addresses;
+  expectEqual('the address that D sees', peer, String(own?.[family]));
 }
