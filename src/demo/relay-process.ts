@@ -41,21 +41,25 @@ export class RelayProcess {
     });
   }
 
-  /** Resolves when it is running and `count` of its overlay tunnels are up. @throws RelayProcessError */
-  async overlaysUp(count: number): Promise<void> {
-    await this.#until(`${count} overlay tunnels`, () => this.#ready && this.#overlaysUp >= count);
+  /**
+   * Resolves when it is running and `count` of its overlay tunnels are up.
+   * @param patience - milliseconds
+   * @throws RelayProcessError
+   */
+  async overlaysUp(count: number, patience = PATIENCE): Promise<void> {
+    await this.#until(`${count} overlay tunnels`, () => this.#ready && this.#overlaysUp >= count, patience);
   }
 
   /** What the relay knows now. @throws RelayProcessError */
   async state(): Promise<RelayState> {
     this.#states = [];
     this.#child.send({ type: 'state' });
-    await this.#until('its state', () => this.#states.length > 0);
+    await this.#until('its state', () => this.#states.length > 0, PATIENCE);
     return this.#states[0];
   }
 
   /** Waits for messages until `done`. */
-  #until(what: string, done: () => boolean): Promise<void> {
+  #until(what: string, done: () => boolean, patience: number): Promise<void> {
     return new Promise((resolve, reject) => {
       const finish = () => {
         clearTimeout(timer);
@@ -73,7 +77,7 @@ export class RelayProcess {
       };
       const ended = (status: number | null, signal: string | null) =>
         fail(`it ended with ${signal ?? `status ${status}`}`);
-      const timer = setTimeout(() => fail(`nothing for ${PATIENCE / 1000} s`), PATIENCE);
+      const timer = setTimeout(() => fail(`nothing for ${patience / 1000} s`), patience);
       this.#child.on('message', look).on('close', ended).on('error', fail);
       if (this.#child.exitCode === null && this.#child.signalCode === null) look();
       else ended(this.#child.exitCode, this.#child.signalCode);

@@ -17,6 +17,9 @@ export type RelayKind = 'stock' | 'userspace' | 'xfrm';
 /** What every client shows that cannot do NULL authentication. */
 export const PUBLIC_SHARED_KEY = 'anonymous';
 
+/** Milliseconds until overlays are up; a guest on a busy machine is slow. */
+const PATIENCE = 120_000;
+
 /** A relay that runs, and what is known of it in public. */
 export interface RunningRelay {
   readonly kind: RelayKind;
@@ -58,7 +61,7 @@ export async function startRelays(
     const stockPeers = peersOf(name).filter((peer) => kinds[peer] === 'stock' && name < peer);
     for (const peer of stockPeers) await charon.initiate(overlayName(name, peer));
   }
-  await Promise.all(ours.map((relay) => relay.overlaysUp(RELAYS.length - 1)));
+  await Promise.all(ours.map((relay) => relay.overlaysUp(RELAYS.length - 1, PATIENCE)));
   return Object.fromEntries(
     RELAYS.map((name) => [
       name,

@@ -23,6 +23,8 @@ export interface Scenario {
 
 const STOCK = network({ A: 'stock', B: 'stock', C: 'stock' });
 const MIXED = network({ A: 'stock', B: 'userspace', C: 'stock' });
+const OURS = network({ A: 'xfrm', B: 'xfrm', C: 'xfrm' });
+const KERNEL_MIXED = network({ A: 'stock', B: 'xfrm', C: 'stock' });
 const IP6 = { ...STOCK, families: ['ip6'] } as const;
 const LARGER_IP6 = { ...IP6, mtu: 1508 };
 
@@ -38,7 +40,22 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
   f: crossingPaths(STOCK),
   h: rekeys(STOCK),
   i: hostileRelay('a hostile A injects into the overlay to B, a stock relay', STOCK),
-  e: telescope('mixed relays: A strongSwan, B ours (user space), C strongSwan', MIXED, 'userspace'),
+  c: telescope("strongSwan's client through three of our relays, kernel backend", OURS, 'stock'),
+  d: telescope('our client through three of our relays, kernel backends', OURS, 'xfrm'),
+  e: telescope(
+    'mixed relays: A strongSwan, B ours (kernel), C strongSwan; our client (kernel)',
+    KERNEL_MIXED,
+    'xfrm',
+  ),
+  'i-xfrm': hostileRelay(
+    'a hostile A injects into the overlay to B, our relay with the kernel',
+    KERNEL_MIXED,
+  ),
+  'e-userspace': telescope(
+    'mixed relays: A strongSwan, B ours (user space), C strongSwan',
+    MIXED,
+    'userspace',
+  ),
   'i-userspace': hostileRelay('a hostile A injects into the overlay to B, our relay in user space', MIXED),
   'g-two-layers': telescope('IPv6 everywhere, two layers on links of 1500', IP6, 'userspace', {
     path: ['A', 'B'],
@@ -52,5 +69,5 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
 /** Scenarios for one guest kernel each, which has one CPU; those of one network are next to each other. */
 export const GUESTS: readonly (readonly string[])[] = [
   ['baseline', 'a', 'b', 'f', 'h', 'i'],
-  ['e', 'i-userspace', 'g-two-layers', 'g-three-layers'],
+  ['c', 'd', 'e', 'i-xfrm', 'e-userspace', 'i-userspace', 'g-two-layers', 'g-three-layers'],
 ];
