@@ -239,9 +239,13 @@ export const FEATURES = {
   'postquantum preshared key': {
     source: 'RFC 8784',
     authentication: 'PSK',
-    connection: () => ({
-      ppk: { id: 'ppk.example', secret: utf8('0123456789abcdef0123456789abcdef'), required: true },
-    }),
+    connection: () => postquantumKey,
+  },
+  'postquantum preshared key without authentication': {
+    source: 'RFC 8784 3, RFC 7619 2.1',
+    authentication: 'NULL, ECDSA P-256',
+    daemons: /^libreswan/,
+    connection: () => postquantumKey,
   },
   'several key exchanges': {
     source: 'RFC 9370',
@@ -300,3 +304,7 @@ export const FEATURES = {
 } as const satisfies Record<string, Feature>;
 
 export type FeatureName = keyof typeof FEATURES;
+
+const postquantumKey = {
+  ppk: { id: 'ppk.example', secret: utf8('0123456789abcdef0123456789abcdef'), required: true },
+};

@@ -91,6 +91,14 @@ const LACKS: readonly Lack[] = [
       'libreswan does not return the COOKIE2 with which we make sure of its new address (its fault, RFC 4555 3.7)',
   },
   {
+    daemon: /^libreswan/,
+    concerns: ({ feature }) => feature === 'postquantum preshared key without authentication',
+    error: /^RefusedError: the peer refused IKE_AUTH: AUTHENTICATION_FAILED|^DaemonError: whack --initiate/,
+    reply: /computed hash does not match|AUTHENTICATION_FAILED/,
+    because:
+      'libreswan proves NULL authentication with SK_pi and SK_pr as they were before the preshared key was mixed in (its fault, RFC 8784 3, RFC 7619 2.1)',
+  },
+  {
     daemon: /^libreswan-4/,
     concerns: ({ feature }) => feature === 'virtual addresses of both families',
     error: CONFIGURATION,
