@@ -4,6 +4,13 @@ import { missingPrograms, type Program, programEnvironment } from './programs.ts
 /** A command that could not be run or failed: which, what it said, what to do. */
 export class CommandError extends Error {
   override readonly name = 'CommandError';
+  /** What it had written when it failed. */
+  readonly stdout: string;
+
+  constructor(message: string, options: ErrorOptions & { readonly stdout?: string } = {}) {
+    super(message, options);
+    this.stdout = options.stdout ?? '';
+  }
 }
 
 /** What a command that succeeded wrote. */
@@ -47,7 +54,11 @@ export function run(
     child.on('close', (status, signal) => {
       if (status === 0) resolve({ stdout, stderr });
       else
-        reject(new CommandError(`'${command.join(' ')}' ended with ${signal ?? status}: ${stderr.trim()}`));
+        reject(
+          new CommandError(`'${command.join(' ')}' ended with ${signal ?? status}: ${stderr.trim()}`, {
+            stdout,
+          }),
+        );
     });
     child.stdin.on('error', () => {}); // it ended without reading; its status says why
     child.stdin.end(options.input ?? '');

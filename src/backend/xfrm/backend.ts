@@ -11,7 +11,8 @@ import type {
   Tunnel,
   TunnelPolicy,
 } from '../../link/sa-store.ts';
-import { equalSelectors } from '../../wire/traffic-selector.ts';
+import { hex } from '../../wire/bytes.ts';
+import type { TrafficSelector } from '../../wire/traffic-selector.ts';
 import { Usage } from '../usage.ts';
 import { xfrmAlgorithms } from './algorithms.ts';
 import type { XfrmFailure } from './channel.ts';
@@ -26,8 +27,9 @@ const log = createDebug('ike-telescope:xfrm');
 const REPLAY_WINDOW = 1024;
 /** What may have left between the look at an SA's sequence number and its deletion: no number is used twice with one key. */
 const SEQUENCE_GAP = 2 ** 16;
-/** Milliseconds between two looks at what SAs have carried. */
+/** Milliseconds between two looks at what SAs have carried; and in looks, when there are so many SAs that they take long. */
 const LOOK_INTERVAL = 2_000;
+const LOOK_PAUSE = 5;
 /** SPIs 0 to 255 are reserved (RFC 4303 2.1). */
 const FIRST_SPI = 256;
 const END_OF_SPIS = 2 ** 32;
@@ -54,6 +56,7 @@ class XfrmBackend implements Backend {
   readonly #onSaEvent: (event: SaEvent) => void;
   readonly #tunnels = new Map<string, XfrmTunnel>();
   readonly #byReqid = new Map<number, TunnelPolicies>();
+  readonly #byKey = new Map<string, TunnelPolicies>();
   readonly #byInboundSpi = new Map<number, XfrmTunnel>();
   readonly #reserved = new Set<number>();
   readonly #unsubscribe: () => void;
@@ -89,7 +92,7 @@ class XfrmBackend implements Backend {
     await this.#inTurn(async () => {
       for (const tunnel of [...this.#tunnels.values()]) await this.#removeTunnel(tunnel);
     });
-    clearInterval(this.#timer);
+    clearTimeout(this.#timer);
     this.#timer = undefined;
   }
 
@@ -166,20 +169,12 @@ class XfrmBackend implements Backend {
   /** Those of another tunnel with the same peer, or new ones. @throws RangeError, XfrmError */
   #policiesFor(policy: TunnelPolicy, path: Origin): TunnelPolicies {
     const scope = this.#attach(policy, path);
-    for (const other of this.#tunnels.values()) {
-      const [sa] = other.sas;
-      const { mark, interfaceId } = other.policies.scope;
-      const isTwin =
-        mark === scope.mark &&
-        interfaceId === scope.interfaceId &&
-        sa.path.address === path.address &&
-        sa.path.linkId === path.linkId &&
-        haveSameSelectors(other.policy, policy);
-      if (isTwin) return other.policies;
-    }
+    const key = keyOf(policy, path, scope);
+    const existing = this.#byKey.get(key);
+    if (existing !== undefined) return existing;
     const reqid = this.#xfrm.allocate();
     try {
-      return new TunnelPolicies(policy, reqid, scope);
+      return new TunnelPolicies(policy, { reqid, scope, key });
     } catch (error) {
       this.#xfrm.release(reqid);
       throw error;
@@ -194,6 +189,7 @@ class XfrmBackend implements Backend {
     this.#tunnels.set(tunnel.policy.id, tunnel);
     const { policies } = tunnel;
     this.#byReqid.set(policies.reqid, policies);
+    this.#byKey.set(policies.key, policies);
     policies.tunnels.add(tunnel);
     if (sa.direction === 'outbound') {
       tunnel.outbound.unshift(sa);
@@ -203,7 +199,7 @@ class XfrmBackend implements Backend {
       this.#byInboundSpi.set(sa.id.spi, tunnel);
       this.#reserved.delete(sa.id.spi);
     }
-    this.#timer ??= setInterval(() => this.#look(), LOOK_INTERVAL).unref();
+    this.#lookLater(0);
   }
 
   /** A tunnel goes with its last SA. */
@@ -257,8 +253,10 @@ class XfrmBackend implements Backend {
     for (const spi of tunnel.inbound.keys()) this.#byInboundSpi.delete(spi);
     for (const sa of tunnel.outbound) policies.senders.splice(policies.senders.indexOf(sa), 1);
     policies.tunnels.delete(tunnel);
-    if (policies.tunnels.size === 0) this.#byReqid.delete(policies.reqid);
-    this.#releaseUnused(policies);
+    if (policies.tunnels.size > 0) return undefined;
+    this.#byReqid.delete(policies.reqid);
+    this.#byKey.delete(policies.key);
+    this.#xfrm.release(policies.reqid);
     return undefined;
   }
 
@@ -333,13 +331,24 @@ class XfrmBackend implements Backend {
 
   /** Looks at every SA: what it has carried, and whether it is there at all. */
   #look(): void {
-    if (this.#tunnels.size === 0) return;
+    clearTimeout(this.#timer);
     this.#inTurn(async () => {
+      this.#timer = undefined;
+      if (this.#tunnels.size === 0) return;
+      const started = performance.now();
       const there = new Set<KernelSa>();
       for (const state of await this.#xfrm.channel.states()) this.#observe(state, there);
       for (const tunnel of this.#tunnels.values())
         for (const sa of tunnel.sas) if (!there.has(sa)) sa.usage.end();
-    }).catch((error) => log('SAs cannot be looked at: %s', error));
+      this.#lookLater(LOOK_PAUSE * (performance.now() - started));
+    }).catch((error) => {
+      log('SAs cannot be looked at: %s', error);
+      this.#lookLater(0);
+    });
+  }
+
+  #lookLater(pause: number): void {
+    this.#timer ??= setTimeout(() => this.#look(), Math.max(LOOK_INTERVAL, pause)).unref();
   }
 
   #observe(state: InstalledState, there: Set<KernelSa>): void {
@@ -361,12 +370,15 @@ class XfrmBackend implements Backend {
   }
 }
 
-function haveSameSelectors(a: TunnelPolicy, b: TunnelPolicy): boolean {
-  const covers = (some: TunnelPolicy, others: TunnelPolicy) =>
-    (['local', 'remote'] as const).every((end) =>
-      others[end].every((other) => some[end].some((selector) => equalSelectors(selector, other))),
-    );
-  return covers(a, b) && covers(b, a);
+/** Tells tunnels apart whose packets, or whose peers, the kernel tells apart. */
+function keyOf({ local, remote }: TunnelPolicy, { linkId, address }: Origin, scope: XfrmScope): string {
+  const textOf = (selectors: readonly TrafficSelector[]) =>
+    selectors
+      .map(({ startAddress, endAddress, ...ports }) =>
+        JSON.stringify([hex(startAddress), hex(endAddress), ports]),
+      )
+      .sort();
+  return JSON.stringify([linkId, address, scope.mark, scope.interfaceId, textOf(local), textOf(remote)]);
 }
 
 interface Step {

@@ -9,6 +9,9 @@ export interface XfrmFailure {
   readonly error: string;
 }
 
+/** Runs `action` (synchronous) with this thread in the network namespace; a process that it starts stays there. */
+export type Enter = <T>(action: () => T) => T;
+
 /** The way to the IPsec of the kernel in one network namespace: a netlink socket, or the program `ip`. */
 export interface XfrmChannel {
   /** Carries requests out in order, up to the first that fails. Never rejects. */

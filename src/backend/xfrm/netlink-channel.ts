@@ -23,21 +23,15 @@ const ERRNO_NAMES: ReadonlyMap<number, string> = new Map(
   Object.entries(constants.errno).map(([name, number]) => [number, name]),
 );
 
-/**
- * A channel by netlink, to the IPsec of a network namespace: of the file, or of the calling thread.
- * @throws NativeError
- */
-export function netlinkChannel(native: Native, namespace?: string): XfrmChannel {
-  const open = () => {
-    const requests = native.openXfrmNetlink(0);
-    try {
-      return new NetlinkChannel(requests, native.openXfrmNetlink(EVENT_GROUPS));
-    } catch (error) {
-      requests.close();
-      throw error;
-    }
-  };
-  return namespace === undefined ? open() : native.withinNetworkNamespace(namespace, open);
+/** A channel by netlink, to the IPsec of the calling thread's network namespace. @throws NativeError */
+export function netlinkChannel(native: Native): XfrmChannel {
+  const requests = native.openXfrmNetlink(0);
+  try {
+    return new NetlinkChannel(requests, native.openXfrmNetlink(EVENT_GROUPS));
+  } catch (error) {
+    requests.close();
+    throw error;
+  }
 }
 
 /** The kernel carries a request out while it is sent, so requests and answers are synchronous here. */

@@ -12,6 +12,8 @@ export class TunnelPolicies {
   /** That of all their SAs. */
   readonly reqid: number;
   readonly scope: XfrmScope;
+  /** The same for all tunnels that share them. */
+  readonly key: string;
   readonly tunnels = new Set<XfrmTunnel>();
   /** The outbound SAs of all, the newest first: it is the one that packets leave on. */
   readonly senders: KernelSa[] = [];
@@ -21,9 +23,10 @@ export class TunnelPolicies {
   };
 
   /** @throws RangeError for traffic selectors that the kernel has no policies for */
-  constructor(policy: TunnelPolicy, reqid: number, scope: XfrmScope) {
+  constructor(policy: TunnelPolicy, { reqid, scope, key }: Pick<TunnelPolicies, 'reqid' | 'scope' | 'key'>) {
     this.reqid = reqid;
     this.scope = scope;
+    this.key = key;
     this.#selectors = {
       inbound: xfrmSelectors(policy.remote, policy.local),
       outbound: xfrmSelectors(policy.local, policy.remote),

@@ -54,7 +54,9 @@ export class XfrmTunnel implements Tunnel {
 
   /** The SA that a state of ours is. */
   find({ destination, spi }: Pick<XfrmStateId, 'destination' | 'spi'>): KernelSa | undefined {
-    return this.sas.find(({ id }) => id.spi === spi && id.destination === destination);
+    const inbound = this.inbound.get(spi);
+    if (inbound?.id.destination === destination) return inbound;
+    return this.outbound.find(({ id }) => id.spi === spi && id.destination === destination);
   }
 
   /** Counts what an SA has carried since it was looked at before. */

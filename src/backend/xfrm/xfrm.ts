@@ -1,10 +1,11 @@
 import { once } from 'node:events';
 import { createServer, type Server } from 'node:net';
-import { run } from '../../host/command.ts';
+import { ip } from '../../host/ip.ts';
 import type { Native } from '../../native/native.ts';
 import type { TrafficSelector } from '../../wire/traffic-selector.ts';
-import { type XfrmChannel, XfrmError } from './channel.ts';
-import type { XfrmDirection, XfrmRequest } from './model.ts';
+import { type Enter, type XfrmChannel, XfrmError } from './channel.ts';
+import { ipChannel } from './ip-channel.ts';
+import type { InstalledState, XfrmDirection, XfrmPolicy, XfrmRequest } from './model.ts';
 import { netlinkChannel } from './netlink-channel.ts';
 import { xfrmSelectors } from './selectors.ts';
 
@@ -40,8 +41,6 @@ export interface Remains {
 /** Our share of the IPsec of the kernel in one network namespace. */
 export interface Xfrm {
   readonly channel: XfrmChannel;
-  /** The file of the namespace; absent: the calling thread's. */
-  readonly namespace?: string;
   /** A number that nobody else in the namespace has, for a reqid, a mark or the key of a VTI device. @throws XfrmError if all are taken */
   allocate(): number;
   release(number: number): void;
@@ -56,28 +55,39 @@ export interface Xfrm {
 }
 
 export interface XfrmOptions {
-  readonly native: Native;
-  /** The file of a network namespace, such as /proc/PID/ns/net; default: the calling thread's. */
+  /** Without it the kernel is asked through the program `ip`. */
+  readonly native?: Native;
+  /** The file of a network namespace, such as /proc/PID/ns/net, for which it takes `native`; default: the calling thread's. */
   readonly namespace?: string;
   /** What else instances have that may have been killed. Default: nothing. */
   readonly remains?: Remains;
+  /** Opens the way to the kernel, with the thread in the namespace. Default: netlink if there is `native`, else `ip`. */
+  channel?(enter: Enter): XfrmChannel;
 }
 
 /**
  * Opens the IPsec of the kernel, and removes what instances have left there that were killed.
- * @throws NativeError, XfrmError
+ * @throws NativeError, XfrmError, CommandError
  */
-export async function openXfrm({ native, namespace, remains }: XfrmOptions): Promise<Xfrm> {
-  const claim = (block: number) =>
-    namespace === undefined
-      ? claimBlock(block)
-      : native.withinNetworkNamespace(namespace, () => claimBlock(block));
-  const channel = netlinkChannel(native, namespace);
+export async function openXfrm(options: XfrmOptions): Promise<Xfrm> {
+  const { native, namespace, remains } = options;
+  if (namespace !== undefined && native === undefined)
+    throw new XfrmError(
+      'the IPsec of another network namespace takes the optional package koffi: npm install koffi',
+    );
+  const enter: Enter = (action) =>
+    namespace === undefined || native === undefined
+      ? action()
+      : native.withinNetworkNamespace(namespace, action);
+  const channel = enter(() => {
+    if (options.channel !== undefined) return options.channel(enter);
+    return native === undefined ? ipChannel(enter) : netlinkChannel(native);
+  });
   try {
-    const { block, holder } = await claimAny(claim);
+    const { block, holder } = await claimAny(enter);
     try {
-      await sweepAll({ channel, namespace, own: block, claim, remains });
-      return new Instance(channel, namespace, block, holder);
+      await sweepAll(channel, enter, block, remains);
+      return new Instance(channel, block, holder);
     } catch (error) {
       holder.close();
       throw error;
@@ -90,15 +100,13 @@ export async function openXfrm({ native, namespace, remains }: XfrmOptions): Pro
 
 class Instance implements Xfrm {
   readonly channel: XfrmChannel;
-  readonly namespace?: string;
   readonly #block: number;
   readonly #holder: Server;
   readonly #taken = new Set<number>();
   #last = 0;
 
-  constructor(channel: XfrmChannel, namespace: string | undefined, block: number, holder: Server) {
+  constructor(channel: XfrmChannel, block: number, holder: Server) {
     this.channel = channel;
-    if (namespace !== undefined) this.namespace = namespace;
     this.#block = block;
     this.#holder = holder;
   }
@@ -152,7 +160,7 @@ class Instance implements Xfrm {
 
   async close(): Promise<void> {
     try {
-      await sweep(this.channel, (block) => block === this.#block);
+      await sweep(this.channel, await inventoryOf(this.channel), (block) => block === this.#block);
     } finally {
       await this.channel.close();
       this.#holder.close();
@@ -189,33 +197,35 @@ async function isHeld(holder: Server): Promise<boolean> {
   }
 }
 
-async function claimAny(
-  claim: (block: number) => Server,
-): Promise<{ readonly block: number; readonly holder: Server }> {
+async function claimAny(enter: Enter): Promise<{ readonly block: number; readonly holder: Server }> {
   for (let block = 0; block < BLOCKS; block++) {
-    const holder = claim(block);
+    const holder = enter(() => claimBlock(block));
     if (await isHeld(holder)) return { block, holder };
   }
   throw new XfrmError(`${BLOCKS} instances use the kernel's IPsec in this network namespace: close one`);
 }
 
+/** Everything in the kernel, whoever has installed it. */
+interface Inventory {
+  readonly states: readonly InstalledState[];
+  readonly policies: readonly XfrmPolicy[];
+}
+
+async function inventoryOf(channel: XfrmChannel): Promise<Inventory> {
+  return { states: await channel.states(), policies: await channel.policies() };
+}
+
 /** Removes what is in our block, and in those whose owner is gone. */
-async function sweepAll({
-  channel,
-  namespace,
-  own,
-  claim,
-  remains,
-}: {
-  readonly channel: XfrmChannel;
-  readonly namespace: string | undefined;
-  readonly own: number;
-  readonly claim: (block: number) => Server;
-  readonly remains: Remains | undefined;
-}): Promise<void> {
-  const devices = await leftDevices(namespace);
+async function sweepAll(
+  channel: XfrmChannel,
+  enter: Enter,
+  own: number,
+  remains: Remains | undefined,
+): Promise<void> {
+  const devices = await leftDevices(enter);
   const others = new Set(await remains?.blocks());
-  const reqids = [...(await channel.states()), ...(await channel.policies()).map(({ template }) => template)];
+  const inventory = await inventoryOf(channel);
+  const reqids = [...inventory.states, ...inventory.policies.map(({ template }) => template)];
   const found = [
     ...reqids.map(({ reqid }) => blockOf(reqid)),
     ...devices.map(({ block }) => block),
@@ -226,14 +236,14 @@ async function sweepAll({
   try {
     for (const block of new Set(found)) {
       if (block === undefined || block === own) continue;
-      const holder = claim(block);
+      const holder = enter(() => claimBlock(block));
       if (!(await isHeld(holder))) continue;
       holders.push(holder);
       abandoned.add(block);
     }
-    await sweep(channel, (block) => abandoned.has(block));
+    await sweep(channel, inventory, (block) => abandoned.has(block));
     for (const { name, block } of devices)
-      if (abandoned.has(block)) await run(ipCommand(namespace, 'link', 'delete', name));
+      if (abandoned.has(block)) await enter(() => ip(['link', 'delete', name]));
     for (const block of others) if (abandoned.has(block)) await remains?.remove(block);
   } finally {
     for (const holder of holders) holder.close();
@@ -241,32 +251,32 @@ async function sweepAll({
 }
 
 /** Deletes every state and policy of some blocks: policies last, for nothing to leave in clear. */
-async function sweep(channel: XfrmChannel, isConcerned: (block: number) => boolean): Promise<void> {
+async function sweep(
+  channel: XfrmChannel,
+  { states, policies }: Inventory,
+  isConcerned: (block: number) => boolean,
+): Promise<void> {
   const isOurs = ({ reqid }: { readonly reqid: number }) => {
     const block = blockOf(reqid);
     return block !== undefined && isConcerned(block);
   };
-  const states = (await channel.states()).filter(isOurs);
-  const policies = (await channel.policies()).filter(({ template }) => isOurs(template));
   const failure = await channel.apply([
-    ...states.map((id): XfrmRequest => ({ kind: 'delete-state', id })),
-    ...policies.map((id): XfrmRequest => ({ kind: 'delete-policy', id })),
+    ...states.filter(isOurs).map((id): XfrmRequest => ({ kind: 'delete-state', id })),
+    ...policies
+      .filter(({ template }) => isOurs(template))
+      .map((id): XfrmRequest => ({ kind: 'delete-policy', id })),
   ]);
   if (failure !== undefined) throw new XfrmError(failure.error);
 }
 
 /** The VTI devices in a namespace that are called as `deviceName` has it. */
 async function leftDevices(
-  namespace: string | undefined,
+  enter: Enter,
 ): Promise<readonly { readonly name: string; readonly block: number }[]> {
-  const { stdout } = await run(ipCommand(namespace, '-json', 'link', 'show'));
+  const { stdout } = await enter(() => ip(['-json', 'link', 'show']));
   const links: readonly { readonly ifname?: string }[] = JSON.parse(stdout || '[]');
   return links.flatMap(({ ifname = '' }) => {
     const [, block] = /^ikt(\d+)-\d+$/.exec(ifname) ?? [];
     return block === undefined ? [] : [{ name: ifname, block: Number(block) }];
   });
-}
-
-function ipCommand(namespace: string | undefined, ...args: readonly string[]): readonly string[] {
-  return namespace === undefined ? ['ip', ...args] : ['nsenter', `--net=${namespace}`, '--', 'ip', ...args];
 }
