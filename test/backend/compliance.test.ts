@@ -5,8 +5,9 @@ import { nobleProvider } from '../../src/crypto/noble.ts';
 import { nodeProvider } from '../../src/crypto/node.ts';
 import type { Origin } from '../../src/link/link.ts';
 import { type Packet, packetBytes, packetFrom } from '../../src/link/packet.ts';
-import type { Backend, BackendFactory, SaEvent, SaLimits } from '../../src/link/sa-store.ts';
+import type { Backend, BackendFactory, SaEvent } from '../../src/link/sa-store.ts';
 import { testPath, testPolicy, testSa, udpPacket } from '../support/sa-parameters.ts';
+import { describeBackend, describeCarrier, type End, reserve } from './compliance.ts';
 
 interface Opened {
   readonly backend: Backend;
@@ -26,11 +27,34 @@ function open(factory: BackendFactory): Opened {
   );
   return { backend, sent, unknown, events };
 }
-
-async function reserve(backend: Backend): Promise<number> {
-  const [result] = await backend.apply([{ kind: 'reserve', path: testPath() }]);
-  if (!result.ok) throw new Error(result.error);
-  return result.spi;
+/** An end on no network: what is sent is there to be looked at. */
+async function endOf(factory: BackendFactory): Promise<End> {
+  const { backend, sent, events } = open(factory);
+  const tunnelOf = (id: string) => {
+    try {
+      return backend.tunnel(id);
+    } catch {
+      return undefined;
+    }
+  };
+  return {
+    backend,
+    events,
+    async send(tunnelId, packets) {
+      const from = sent.length;
+      tunnelOf(tunnelId)?.send(packets);
+      return sent.slice(from);
+    },
+    async receive(tunnelId, packets, origin) {
+      const received: Uint8Array[] = [];
+      tunnelOf(tunnelId)?.onPackets((inner) => {
+        for (const packet of inner) received.push(packetBytes(packet).slice(20));
+      });
+      backend.receive(packets, origin);
+      return received;
+    },
+    close: () => backend.close(),
+  };
 }
 
 const backends: [string, () => BackendFactory][] = [
@@ -39,118 +63,12 @@ const backends: [string, () => BackendFactory][] = [
   ['user space, noble', () => userSpaceBackend(nobleProvider())],
 ];
 
-describe.each(backends)('every backend: %s', (_name, factory) => {
-  it('reserves distinct SPIs outside the reserved range', async () => {
-    const { backend } = open(factory());
-    const spis = new Set<number>();
-    for (let i = 0; i < 500; i++) spis.add(await reserve(backend));
-    expect(spis.size).toBe(500);
-    for (const spi of spis) expect(spi).toBeGreaterThan(255);
-  });
-
-  it('has no tunnel before an SA and after its close', async () => {
-    const { backend } = open(factory());
-    expect(() => backend.tunnel('p')).toThrow(RangeError);
-    const spi = await reserve(backend);
-    const policy = testPolicy('p');
-    await backend.apply([{ kind: 'inbound', sa: testSa(spi, policy) }]);
-    await backend.tunnel('p').close();
-    expect(() => backend.tunnel('p')).toThrow(RangeError);
-  });
-
-  it('refuses a second inbound SA with the same SPI and keeps the first', async () => {
-    const { backend } = open(factory());
-    const spi = await reserve(backend);
-    const [first, second] = await backend.apply([
-      { kind: 'inbound', sa: testSa(spi, testPolicy('p')) },
-      { kind: 'inbound', sa: testSa(spi, testPolicy('q')) },
-    ]);
-    expect(first.ok).toBe(true);
-    expect(second.ok).toBe(false);
-    expect(backend.tunnel('p').policy.id).toBe('p');
-    expect(() => backend.tunnel('q')).toThrow(RangeError);
-  });
-
-  it('removes what is not there without complaint', async () => {
-    const { backend } = open(factory());
-    const results = await backend.apply([
-      { kind: 'remove', direction: 'inbound', spi: 4711, path: testPath() },
-      { kind: 'remove', direction: 'outbound', spi: 4711, path: testPath() },
-    ]);
-    expect(results.every((result) => result.ok)).toBe(true);
-  });
-
-  it('keeps outbound SAs of two tunnels apart that have the same SPI and address, as behind one NAT', async () => {
-    const { backend } = open(factory());
-    for (const id of ['p', 'q']) {
-      const results = await backend.apply([
-        { kind: 'inbound', sa: testSa(await reserve(backend), testPolicy(id)) },
-        { kind: 'outbound', sa: testSa(900, testPolicy(id)) },
-      ]);
-      expect(results.every((result) => result.ok)).toBe(true);
-    }
-    const [again] = await backend.apply([{ kind: 'outbound', sa: testSa(900, testPolicy('p')) }]);
-    expect(again.ok).toBe(false);
-    await backend.apply([
-      { kind: 'remove', direction: 'outbound', spi: 900, path: testPath(), tunnelId: 'p' },
-    ]);
-    const [removed, kept] = await backend.apply([
-      { kind: 'outbound', sa: testSa(900, testPolicy('p')) },
-      { kind: 'outbound', sa: testSa(900, testPolicy('q')) },
-    ]);
-    expect([removed.ok, kept.ok]).toEqual([true, false]);
-  });
-
-  it('forgets a tunnel with its last SA', async () => {
-    const { backend } = open(factory());
-    const spi = await reserve(backend);
-    const policy = testPolicy('p');
-    await backend.apply([
-      { kind: 'inbound', sa: testSa(spi, policy) },
-      { kind: 'outbound', sa: testSa(900, policy) },
-      { kind: 'remove', direction: 'outbound', spi: 900, path: testPath(), tunnelId: 'p' },
-    ]);
-    expect(backend.tunnel('p').policy).toEqual(policy);
-    await backend.apply([{ kind: 'remove', direction: 'inbound', spi, path: testPath(), tunnelId: 'p' }]);
-    expect(() => backend.tunnel('p')).toThrow(RangeError);
-  });
-
-  it('takes 10,000 SAs, and its SPIs are free again when they are removed', async () => {
-    const { backend } = open(factory());
-    const spis: number[] = [];
-    for (let i = 0; i < 5_000; i++) {
-      const spi = await reserve(backend);
-      spis.push(spi);
-      const policy = testPolicy(`p${i}`);
-      const results = await backend.apply([
-        { kind: 'inbound', sa: testSa(spi, policy) },
-        { kind: 'outbound', sa: testSa(100_000 + i, policy) },
-      ]);
-      expect(results.every((result) => result.ok)).toBe(true);
-    }
-    for (let i = 0; i < 5_000; i++) await backend.tunnel(`p${i}`).close();
-    for (const spi of spis) {
-      const [again] = await backend.apply([{ kind: 'inbound', sa: testSa(spi, testPolicy('again')) }]);
-      expect(again.ok).toBe(true);
-    }
-  });
-
-  it('sends nothing without an outbound SA, and nothing after close', async () => {
-    const { backend, sent } = open(factory());
-    const policy = testPolicy('p');
-    await backend.apply([{ kind: 'inbound', sa: testSa(await reserve(backend), policy) }]);
-    const tunnel = backend.tunnel('p');
-    tunnel.send([udpPacket('10.0.0.1', '10.1.0.1', new Uint8Array(10))]);
-    await backend.apply([{ kind: 'outbound', sa: testSa(900, policy) }]);
-    await backend.close();
-    tunnel.send([udpPacket('10.0.0.1', '10.1.0.1', new Uint8Array(10))]);
-    expect(sent).toEqual([]);
-  });
-});
-
 const carrying = backends.slice(1);
 
-describe.each(carrying)('backends that carry packets: %s', (_name, factory) => {
+for (const [name, factory] of backends) describeBackend(name, { open: () => endOf(factory()), tunnels: 500 });
+for (const [name, factory] of carrying) describeCarrier(name, { open: () => endOf(factory()), tunnels: 1 });
+
+describe.each(carrying)('backends in user space: %s', (_name, factory) => {
   /** Two ends with the same keys, `left` sending to `right`. */
   async function pair(path = testPath()) {
     const left = open(factory());
@@ -166,17 +84,6 @@ describe.each(carrying)('backends that carry packets: %s', (_name, factory) => {
     });
     return { left, right, spi, received };
   }
-
-  it('carries a packet unchanged and hides it on the way', async () => {
-    const { left, right, received } = await pair();
-    const packet = udpPacket('10.0.0.5', '10.1.0.9', new TextEncoder().encode('attack at dawn'));
-    const clear = packetBytes(packet).slice();
-    left.backend.tunnel('l').send([packet]);
-    expect(left.sent).toHaveLength(1);
-    expect(Buffer.from(packetBytes(left.sent[0].packet)).includes('attack at dawn')).toBe(false);
-    right.backend.receive([left.sent[0].packet], testPath());
-    expect(received).toEqual([clear]);
-  });
 
   it('tells once when the newest packet in UDP comes from elsewhere, and of no other packet (rule 74)', async () => {
     const home = testPath({ port: 4500, localPort: 4500, encapsulated: true });
@@ -200,14 +107,6 @@ describe.each(carrying)('backends that carry packets: %s', (_name, factory) => {
       { ...moved, path: home },
     ]);
     expect(received).toHaveLength(6);
-  });
-
-  it('sends where the peer has moved to', async () => {
-    const { left, spi } = await pair();
-    const path = testPath({ address: '192.0.2.77', port: 31_000, encapsulated: true });
-    await left.backend.apply([{ kind: 'move', spi, tunnelId: 'l', path }]);
-    left.backend.tunnel('l').send([udpPacket('10.0.0.5', '10.1.0.9', new Uint8Array(4))]);
-    expect(left.sent.map(({ to }) => to)).toEqual([path]);
   });
 
   it('drops packets outside the policy on either side (rule 90)', async () => {
@@ -335,64 +234,5 @@ describe.each(carrying)('backends that carry packets: %s', (_name, factory) => {
     backend.receive([senders[1].sent[0].packet], paths[1]);
     expect(seen).toEqual(['p0', 'p1']);
     expect(unknown).toEqual([]);
-  });
-
-  describe('what an SA may carry (rule 83)', () => {
-    const PACKET = 20 + 8 + 72;
-
-    /** `left` sends to `right` on an SA with limits at one of them. */
-    async function limited(limits: SaLimits, at: 'left' | 'right') {
-      const left = open(factory());
-      const right = open(factory());
-      const spi = await reserve(right.backend);
-      const policies = { left: testPolicy('l'), right: testPolicy('r', '10.1.0.0/24', '10.0.0.0/24') };
-      const sa = (side: 'left' | 'right') => ({
-        ...testSa(spi, policies[side]),
-        ...(at === side && { limits }),
-      });
-      await left.backend.apply([{ kind: 'outbound', sa: sa('left') }]);
-      await right.backend.apply([{ kind: 'inbound', sa: sa('right') }]);
-      let received = 0;
-      right.backend.tunnel('r').onPackets((packets) => {
-        received += packets.length;
-      });
-      const send = (count: number) => {
-        const from = left.sent.length;
-        for (let i = 0; i < count; i++)
-          left.backend.tunnel('l').send([udpPacket('10.0.0.5', '10.1.0.9', new Uint8Array(72))]);
-        for (const { packet } of left.sent.slice(from)) right.backend.receive([packet], testPath());
-        return received;
-      };
-      return { left, right, spi, send };
-    }
-
-    it.each([
-      ['packets', { softPackets: 3, hardPackets: 5 }],
-      ['octets', { softOctets: 3 * PACKET, hardOctets: 5 * PACKET }],
-    ])('in %s: tells of each limit once, and carries nothing past the hard one', async (_unit, limits) => {
-      for (const at of ['left', 'right'] as const) {
-        const { left, right, spi, send } = await limited(limits, at);
-        const direction = at === 'left' ? 'outbound' : 'inbound';
-        const tunnelId = at === 'left' ? 'l' : 'r';
-        const told = () => (at === 'left' ? left : right).events.filter(({ kind }) => kind !== 'used');
-        expect(send(2)).toBe(2);
-        expect(told()).toEqual([]);
-        expect(send(2)).toBe(4);
-        expect(told()).toEqual([{ kind: 'soft', direction, spi, tunnelId }]);
-        expect(send(3)).toBe(5);
-        expect(told().slice(1)).toEqual([{ kind: 'hard', direction, spi, tunnelId }]);
-        const { counters } = (at === 'left' ? left : right).backend.tunnel(tunnelId);
-        expect(counters['lifetime-exhausted']).toBe(2);
-      }
-    });
-
-    it('tells when the first packet on an SA was verified, and only then', async () => {
-      const { left, right, spi, send } = await limited({}, 'left');
-      right.backend.receive([udpPacket('10.0.0.5', '10.1.0.9', new Uint8Array(72))], testPath());
-      expect(right.events).toEqual([]);
-      send(3);
-      expect(right.events).toEqual([{ kind: 'used', direction: 'inbound', spi, tunnelId: 'r' }]);
-      expect(left.events).toEqual([{ kind: 'used', direction: 'outbound', spi, tunnelId: 'l' }]);
-    });
   });
 });

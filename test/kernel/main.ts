@@ -76,17 +76,21 @@ async function runHere(names: readonly string[], root: string): Promise<void> {
     open = undefined;
   };
   for (const name of names) {
-    const { network: spec, run } = SCENARIOS[name];
+    const scenario = SCENARIOS[name];
     const started = performance.now();
     const seconds = () => Math.round((performance.now() - started) / 100) / 10;
     const say = (text: string) => console.error(`${name}: ${text} after ${seconds()} s`);
     try {
-      if (open?.spec !== spec) {
-        await close();
+      const spec = scenario.network;
+      if (open !== undefined && open.spec !== spec) await close();
+      if (spec !== undefined && open === undefined) {
         open = { spec, network: await openNetwork(spec, root) };
         say('the relays are up');
       }
-      const figures = await run({ ...open.network, root, say });
+      const figures =
+        scenario.network === undefined
+          ? await scenario.run()
+          : await scenario.run({ ...open!.network, root, say });
       take({ scenario: name, ok: true, seconds: seconds(), figures });
     } catch (error) {
       const text = error instanceof Error ? (error.stack ?? error.message) : String(error);

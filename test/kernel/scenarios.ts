@@ -1,4 +1,5 @@
 import type { Network, NetworkSpec } from './network.ts';
+import { backend } from './scenarios/backend.ts';
 import { crossingPaths } from './scenarios/crossing-paths.ts';
 import { hostileRelay } from './scenarios/hostile-relay.ts';
 import { rekeys } from './scenarios/rekeys.ts';
@@ -21,6 +22,14 @@ export interface Scenario {
   run(stage: Stage): Promise<Figures>;
 }
 
+/** What is to be seen without a network. */
+export interface PlainScenario {
+  readonly title: string;
+  readonly network?: undefined;
+  /** @throws Error what is not as it should be */
+  run(): Promise<Figures>;
+}
+
 const STOCK = network({ A: 'stock', B: 'stock', C: 'stock' });
 const MIXED = network({ A: 'stock', B: 'userspace', C: 'stock' });
 const OURS = network({ A: 'xfrm', B: 'xfrm', C: 'xfrm' });
@@ -33,7 +42,8 @@ function network(kinds: NetworkSpec['kinds']): NetworkSpec {
 }
 
 /** By the names that `--only` takes. */
-export const SCENARIOS: Readonly<Record<string, Scenario>> = {
+export const SCENARIOS: Readonly<Record<string, Scenario | PlainScenario>> = {
+  backend,
   baseline: telescope("strongSwan's client through three stock strongSwan relays", STOCK, 'stock'),
   a: telescope('our client, kernel backend, through three stock strongSwan relays', STOCK, 'xfrm'),
   b: telescope('our client, user-space backend, through three stock strongSwan relays', STOCK, 'userspace'),
@@ -70,4 +80,5 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
 export const GUESTS: readonly (readonly string[])[] = [
   ['baseline', 'a', 'b', 'f', 'h', 'i'],
   ['c', 'd', 'e', 'i-xfrm', 'e-userspace', 'i-userspace', 'g-two-layers', 'g-three-layers'],
+  ['backend'],
 ];

@@ -1,6 +1,11 @@
 import { describe, expect, it } from 'vitest';
+import { xfrmAlgorithms } from '../../../src/backend/xfrm/algorithms.ts';
 import { type XfrmBackendOptions, xfrmBackend } from '../../../src/backend/xfrm/backend.ts';
-import { openXfrm } from '../../../src/backend/xfrm/xfrm.ts';
+import type { XfrmChannel } from '../../../src/backend/xfrm/channel.ts';
+import { ipChannel } from '../../../src/backend/xfrm/ip-channel.ts';
+import type { InstalledState, XfrmRequest, XfrmState } from '../../../src/backend/xfrm/model.ts';
+import { netlinkChannel } from '../../../src/backend/xfrm/netlink-channel.ts';
+import { openXfrm, type XfrmOptions } from '../../../src/backend/xfrm/xfrm.ts';
 import {
   EncryptionTransform,
   encryptionOf,
@@ -9,7 +14,7 @@ import {
 } from '../../../src/crypto/transforms.ts';
 import type { NetworkNamespace } from '../../../src/host/namespace.ts';
 import type { Backend, EspSuite, SaEvent } from '../../../src/link/sa-store.ts';
-import { native, withNamespaces } from '../../support/namespaces.ts';
+import { native, within, withNamespaces } from '../../support/namespaces.ts';
 import { testPath, testPolicy, testSa } from '../../support/sa-parameters.ts';
 
 interface Opened {
@@ -105,5 +110,118 @@ describe('SAs in the kernel', () => {
       expect(await policies()).toContain('dir out action allow');
       await backend.apply([{ kind: 'remove', direction: 'outbound', spi: 900, path, tunnelId: 'p' }]);
       expect(await policies()).toContain('dir out action block');
+    }));
+});
+
+/** States in an order that does not depend on the way they are asked for. */
+async function sorted(channel: XfrmChannel): Promise<readonly InstalledState[]> {
+  return [...(await channel.states())].sort((a, b) => a.spi - b.spi);
+}
+
+describe('the ways to the kernel', () => {
+  it('install the same SAs, and tell the same of them', () =>
+    withNamespaces(2, async (a, b) => {
+      const open = (namespace: NetworkNamespace, channel?: XfrmOptions['channel']) =>
+        openXfrm({ native: native(), namespace: namespace.file, ...(channel && { channel }) });
+      const byNetlink = await open(a);
+      const byIp = await open(b, ipChannel);
+      const replay = { extended: true, sent: 2 ** 32 + 5, received: 0, window: 1024 };
+      const states = suites
+        .filter(({ encryption }) => !encryptionOf(encryption).implicitIv)
+        .map((suite, index): XfrmState => {
+          const ports = { sourcePort: 4500, destinationPort: index + 1 };
+          return {
+            source: index % 3 === 0 ? '2001:db8::1' : '192.0.2.1',
+            destination: index % 3 === 0 ? '2001:db8::2' : '192.0.2.2',
+            spi: 1000 + index,
+            reqid: 77,
+            algorithms: xfrmAlgorithms(suite, keysOf(suite)),
+            replay: { ...replay, extended: suite.esn, sent: suite.esn ? replay.sent : index },
+            limits: index % 2 === 0 ? {} : { softOctets: 1000, hardOctets: 2000, hardPackets: 40 },
+            ...(index % 4 === 1 && { mark: 0xa7000000 + index }),
+            ...(index % 4 === 2 && { interfaceId: index }),
+            ...(index % 3 !== 0 && index % 5 === 0 && { encapsulation: ports }),
+          };
+        });
+      const requests = states.map((state): XfrmRequest => ({ kind: 'add-state', state }));
+      for (const { channel } of [byNetlink, byIp]) expect(await channel.apply(requests)).toBeUndefined();
+      const printed = await Promise.all(
+        [a, b].map(async (namespace) => (await namespace.exec(['ip', 'xfrm', 'state'])).stdout),
+      );
+      expect(printed[1]).toBe(printed[0]);
+      const other = within(b, () => netlinkChannel(native()));
+      const seen = await sorted(other);
+      expect(seen).toHaveLength(states.length);
+      expect(await sorted(byIp.channel)).toEqual(seen);
+      expect(await sorted(byNetlink.channel)).toEqual(seen);
+      for (const state of states) {
+        const told = seen.find(({ spi }) => spi === state.spi);
+        expect(told).toMatchObject({ ...state, replay: { ...state.replay, window: 1024 } });
+        expect(await byNetlink.channel.state(state)).toEqual(told);
+        expect(await byIp.channel.state(state)).toEqual(told);
+      }
+      const again = await byIp.channel.apply(requests.slice(3, 5));
+      expect(again).toMatchObject({ index: 0, code: 'EEXIST' });
+      const deletions = states.map((id): XfrmRequest => ({ kind: 'delete-state', id }));
+      for (const { channel } of [byNetlink, byIp]) {
+        expect(await channel.apply(deletions)).toBeUndefined();
+        expect(await channel.states()).toEqual([]);
+      }
+      await other.close();
+      await byNetlink.close();
+      await byIp.close();
+    }));
+});
+
+describe('SAs of several owners', () => {
+  it('are removed when theirs was killed, and left alone when it lives or is a stranger', () =>
+    withNamespaces(1, async (namespace) => {
+      const stranger =
+        'ip xfrm state add src 192.0.2.1 dst 192.0.2.2 proto esp spi 0x77 reqid 77 mode tunnel aead rfc4106(gcm(aes)) 0x0102030405060708090a0b0c0d0e0f1011121314 128';
+      await namespace.exec(stranger.split(' '));
+      const spis = async (channel: XfrmChannel) => (await sorted(channel)).map(({ spi }) => spi);
+      const start = async (spi: number, channel?: XfrmOptions['channel']) => {
+        const options = { native: native(), namespace: namespace.file, ...(channel && { channel }) };
+        const xfrm = await openXfrm(options);
+        const backend = xfrmBackend({ xfrm, attach: () => ({ mark: spi }) })(
+          () => {},
+          () => {},
+          () => {},
+        );
+        const results = await backend.apply([
+          { kind: 'inbound', sa: testSa(spi, testPolicy('p')) },
+          { kind: 'outbound', sa: testSa(spi + 1, testPolicy('p')) },
+        ]);
+        expect(results.map(({ ok }) => ok)).toEqual([true, true]);
+        return { xfrm, backend };
+      };
+      const live = await start(800);
+      // What is deleted no more stays, as if its process had been killed.
+      let killed = false;
+      const doomed = await start(900, () => {
+        const channel = netlinkChannel(native());
+        const apply = (requests: readonly XfrmRequest[]) =>
+          killed ? Promise.resolve(undefined) : channel.apply(requests);
+        return {
+          apply,
+          state: (id) => channel.state(id),
+          states: () => channel.states(),
+          policies: () => channel.policies(),
+          onEvent: (listener) => channel.onEvent(listener),
+          close: () => channel.close(),
+        };
+      });
+      killed = true;
+      await doomed.backend.close();
+      await doomed.xfrm.close();
+      expect(await spis(live.xfrm.channel)).toEqual([0x77, 800, 801, 900, 901]);
+      const next = await start(1000);
+      expect(await spis(live.xfrm.channel)).toEqual([0x77, 800, 801, 1000, 1001]);
+      expect((await live.xfrm.channel.policies()).map(({ mark }) => mark)).not.toContain(900);
+      for (const { xfrm, backend } of [live, next]) {
+        await backend.close();
+        await xfrm.close();
+      }
+      expect((await namespace.exec(['ip', 'xfrm', 'state'])).stdout.match(/proto esp/g)).toHaveLength(1);
     }));
 });
