@@ -31,7 +31,7 @@ const stockSchema = z.strictObject({
     addresses: byFamily(addressOf),
     pools: byFamily(poolOf).default({}),
     overlayMtu: packetSize.default(DEFAULT_OVERLAY_MTU),
-    publicSharedKey: sharedKey,
+    publicSharedKey: sharedKey.optional(),
   }),
 });
 

@@ -54,7 +54,7 @@ export function judgeAuthentication(anonymous: Attempt, shared: Attempt): Point 
     .join('; ');
   if (taken.length > 0) return { id, status: 'pass', reason: text };
   const remedy =
-    'strongSwan: remote { auth = psk, id = keyid:anonymous } and its secret; libreswan: authby = null';
+    'strongSwan: remote { auth = psk, id = keyid:anonymous } and its secret; libreswan: rightauth = null, rightid = %null';
   return { id, status: 'fail', reason: text, remedy };
 }
 

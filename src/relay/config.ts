@@ -177,7 +177,7 @@ export function loadRelayConfig(file: string, crypto: CryptoProvider): RelayConf
 }
 
 /** @throws ConfigError if the file of a private key is open to others than its owner */
-function requirePrivate(path: string): void {
+export function requirePrivate(path: string): void {
   const mode = statSync(path).mode & 0o777;
   if ((mode & 0o077) === 0) return;
   throw new ConfigError(`others than its owner may use it (mode ${mode.toString(8)}): chmod 600 ${path}`);

@@ -1,22 +1,16 @@
+import type { SigningKey } from '../crypto/provider.ts';
 import type { RelayConfig } from '../relay/config.ts';
 import { ConfigError } from '../relay/config-document.ts';
-import { encodeKeyFile } from '../relay/key-file.ts';
+import type { KitFile } from './kit-file.ts';
+import { libreswanFiles, libreswanNotes } from './libreswan.ts';
 import { type Firewall, networkScript } from './network-script.ts';
-import { type OverlayPlan, overlayPlans } from './overlay-plan.ts';
-import { pem } from './pem.ts';
-import { keyFileOf, OWN_KEY, strongswanConf, swanctlConf } from './strongswan.ts';
+import { ofFamily, overlayPlans } from './overlay-plan.ts';
+import { type SharedKeyRelay, strongswanFiles, strongswanNotes } from './strongswan.ts';
 
-/** A file of a router's configuration. */
-export interface KitFile {
-  /** Where it belongs, below /etc. */
-  readonly path: string;
-  readonly mode: number;
-  readonly text: string;
-}
-
-/** What runs on the router. */
-export const DAEMONS = ['strongswan'] as const;
-export type StockDaemon = (typeof DAEMONS)[number];
+/** What runs on the router. libreswan has no Ed25519, and needs another key. */
+export type StockDaemon =
+  | { readonly name: 'strongswan' }
+  | { readonly name: 'libreswan'; readonly key: SigningKey };
 
 export interface KitOptions {
   readonly daemon: StockDaemon;
@@ -29,43 +23,26 @@ export interface KitOptions {
  * The whole configuration of a router that is a relay and runs none of our software.
  * @throws ConfigError if the configuration asks for what such a router cannot do
  */
-export function relayKit(config: RelayConfig, options: KitOptions): readonly KitFile[] {
-  const { publicSharedKey } = config;
-  if (publicSharedKey === undefined) {
-    throw new ConfigError(
-      `${options.where}: publicSharedKey: is missing; strongSwan has no NULL authentication, so clients show a key that ` +
-        'everybody knows; write for example "publicSharedKey: anonymous"',
-    );
-  }
-  refuse(config, options.where);
+export function relayKit(config: RelayConfig, { daemon, firewall, where }: KitOptions): readonly KitFile[] {
+  refuse(config, where);
   const overlays = overlayPlans(config);
-  return [
-    {
-      path: 'swanctl/conf.d/ike-telescope.conf',
-      mode: 0o600,
-      text: swanctlConf({ ...config, publicSharedKey }, overlays, notes(config)),
-    },
-    { path: 'strongswan.d/ike-telescope.conf', mode: 0o644, text: strongswanConf(config) },
-    { path: `swanctl/private/${OWN_KEY}`, mode: 0o600, text: encodeKeyFile(config.key) },
-    ...publicKeys(config, overlays),
-    {
-      path: 'ike-telescope-network',
-      mode: 0o755,
-      text: networkScript(config, overlays, options.firewall),
-    },
-  ];
-}
-
-function publicKeys({ own }: RelayConfig, overlays: readonly OverlayPlan[]): readonly KitFile[] {
-  const file = (name: string, publicKey: Uint8Array) => ({
-    path: `swanctl/pubkey/${name}`,
-    mode: 0o644,
-    text: pem('PUBLIC KEY', publicKey),
-  });
-  return [
-    file(OWN_KEY, own.publicKey),
-    ...overlays.map((overlay) => file(keyFileOf(overlay), overlay.publicKey)),
-  ];
+  const network = {
+    path: 'ike-telescope-network',
+    mode: 0o755,
+    text: networkScript(config, overlays, firewall),
+  };
+  switch (daemon.name) {
+    case 'strongswan': {
+      const relay = withSharedKey(config, where);
+      const notes = [...strongswanNotes(relay), ...commonNotes(config)];
+      return [...strongswanFiles(relay, overlays, notes), network];
+    }
+    case 'libreswan': {
+      refuseForLibreswan(config, where);
+      const notes = [...libreswanNotes(config, daemon.key), ...commonNotes(config)];
+      return [...libreswanFiles(config, daemon.key, notes), network];
+    }
+  }
 }
 
 /** @throws ConfigError */
@@ -82,20 +59,38 @@ function refuse({ encapsulatedOnly, ikePort, encapsulatedPort }: RelayConfig, wh
   }
 }
 
-/** How the router differs from a relay of ours with the same relay.yaml. */
-function notes({ own, exit, maxClients, puzzles, publicSharedKey }: RelayConfig): readonly string[] {
+/** @throws ConfigError */
+function withSharedKey(config: RelayConfig, where: string): SharedKeyRelay {
+  const { publicSharedKey } = config;
+  if (publicSharedKey !== undefined) return { ...config, publicSharedKey };
+  throw new ConfigError(
+    `${where}: publicSharedKey: is missing; strongSwan has no NULL authentication, so clients show a key that everybody knows; ` +
+      'write for example "publicSharedKey: anonymous"',
+  );
+}
+
+/** @throws ConfigError */
+function refuseForLibreswan({ own, peers }: RelayConfig, where: string): void {
+  if (peers.length > 0) {
+    throw new ConfigError(
+      `${where}: peers: relays prove themselves by Ed25519 keys, which libreswan does not have, so it has no overlays, and is the ` +
+        'only relay of a path; leave the list empty, or use strongSwan',
+    );
+  }
+  for (const family of [4, 6] as const) {
+    if (ofFamily(own.pools, family) === undefined || ofFamily(own.addresses, family) !== undefined) continue;
+    throw new ConfigError(
+      `${where}: pool.ip${family}: libreswan assigns addresses of the family that it is reached by; add address.ip${family}, or ` +
+        'leave the pool out',
+    );
+  }
+}
+
+/** How a router differs from a relay of ours with the same relay.yaml, whatever runs on it. */
+function commonNotes({ exit, maxClients, puzzles }: RelayConfig): readonly string[] {
   return [
-    `Relay ${own.name} on a router that runs strongSwan 5.9 or later. Made by "ike-telescope relay-config".`,
-    '',
-    'Clients name it in their path files with its descriptor ("ike-telescope relay --descriptor") and the key for everybody:',
-    `  - descriptor: ${own.name}.yaml`,
-    `    publicSharedKey: ${JSON.stringify(publicSharedKey)}`,
-    'Relays, of either kind, list its descriptor among their peers.',
-    '',
-    'What it cannot do, and a relay of ours can:',
-    '* NULL authentication: a client that does not know the key above is refused.',
     `* maxClients (${maxClients}): it stops when its pool is used up.`,
-    `* puzzles (${puzzles.threshold}) and limits of half-open IKE SAs but those of an address and of all.`,
+    `* puzzles (${puzzles.threshold}), and limits of half-open IKE SAs by network, neighbour or client of a neighbour.`,
     '* constant headers: TTL goes down by one, and identification and DSCP of the packets inside stay as they are.',
     '* dropping fragments and IP options of clients.',
     ...(exit === undefined || exit.kind === 'kernel'

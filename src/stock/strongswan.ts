@@ -3,8 +3,11 @@ import { defaultChildProposals, defaultIkeProposals } from '../ike/proposal.ts';
 import type { Millis } from '../link/clock.ts';
 import type { RelayConfig } from '../relay/config.ts';
 import { present } from '../relay/families.ts';
+import { encodeKeyFile } from '../relay/key-file.ts';
 import { anyAddress, prefixText } from '../wire/address.ts';
+import type { KitFile } from './kit-file.ts';
 import { type OverlayPlan, ofFamily, overlayBlocks } from './overlay-plan.ts';
+import { pem } from './pem.ts';
 import { strongswanProposals } from './strongswan-proposals.ts';
 
 /** How long a client and a peer may be silent until they are asked whether they are alive. */
@@ -12,16 +15,58 @@ const CLIENT_SILENCE: Millis = 60_000;
 const PEER_SILENCE: Millis = 5_000;
 
 /** What our own key's files are called. */
-export const OWN_KEY = 'ike-telescope.pem';
+const OWN_KEY = 'ike-telescope.pem';
 
 /** The file that holds the public key of the peer. */
-export function keyFileOf({ device }: OverlayPlan): string {
+function keyFileOf({ device }: OverlayPlan): string {
   return `ike-telescope-${device}.pem`;
 }
 
+/** A relay.yaml with a key that everybody knows. */
+export type SharedKeyRelay = RelayConfig & { readonly publicSharedKey: string };
+
+/** Everything that strongSwan needs. @param notes - what to say of it */
+export function strongswanFiles(
+  config: SharedKeyRelay,
+  overlays: readonly OverlayPlan[],
+  notes: readonly string[],
+): readonly KitFile[] {
+  const publicKey = (name: string, spki: Uint8Array) => ({
+    path: `swanctl/pubkey/${name}`,
+    mode: 0o644,
+    text: pem('PUBLIC KEY', spki),
+  });
+  return [
+    {
+      path: 'swanctl/conf.d/ike-telescope.conf',
+      mode: 0o600,
+      text: swanctlConf(config, overlays, notes),
+    },
+    { path: 'strongswan.d/ike-telescope.conf', mode: 0o644, text: strongswanConf(config) },
+    { path: `swanctl/private/${OWN_KEY}`, mode: 0o600, text: encodeKeyFile(config.key) },
+    publicKey(OWN_KEY, config.own.publicKey),
+    ...overlays.map((overlay) => publicKey(keyFileOf(overlay), overlay.publicKey)),
+  ];
+}
+
+/** What to know of the router; a list follows of what it cannot do. */
+export function strongswanNotes({ own, publicSharedKey }: SharedKeyRelay): readonly string[] {
+  return [
+    `Relay ${own.name} on a router that runs strongSwan 5.9 or later. Made by "ike-telescope relay-config".`,
+    '',
+    'Clients name it in their path files with its descriptor ("ike-telescope relay --descriptor") and the key for everybody:',
+    `  - descriptor: ${own.name}.yaml`,
+    `    publicSharedKey: ${JSON.stringify(publicSharedKey)}`,
+    'Relays, of either kind, list its descriptor among their peers.',
+    '',
+    'What it cannot do, and a relay of ours can:',
+    '* NULL authentication: a client that does not know the key above is refused.',
+  ];
+}
+
 /** swanctl.conf: the clients' connection, and one for each overlay. @param notes - lines for the top of it */
-export function swanctlConf(
-  config: RelayConfig & { readonly publicSharedKey: string },
+function swanctlConf(
+  config: SharedKeyRelay,
   overlays: readonly OverlayPlan[],
   notes: readonly string[],
 ): string {
@@ -116,7 +161,7 @@ ${local}
 }
 
 /** strongswan.conf: what is not of one connection but of the daemon. */
-export function strongswanConf({ cookieThreshold, maxHalfOpen, maxHalfOpenPer }: RelayConfig): string {
+function strongswanConf({ cookieThreshold, maxHalfOpen, maxHalfOpenPer }: RelayConfig): string {
   return `charon {
   # Routes are made by the script, and packets find the overlays by them.
   install_routes = no

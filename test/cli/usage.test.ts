@@ -1,4 +1,5 @@
 import { spawnSync } from 'node:child_process';
+import { createPrivateKey } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -58,6 +59,11 @@ describe('keygen', () => {
     const key = decodeKeyFile(readFileSync(join(directory, 'relay.pem'), 'utf8'), crypto);
     expect({ status, stdout }).toEqual({ status: 0, stdout: `key id: ${keyId(key.publicKey, crypto)}\n` });
     expect(statSync(join(directory, 'relay.pem')).mode & 0o777).toBe(0o600);
+  });
+
+  it('makes keys of other types, for what is not a relay', () => {
+    const { stdout } = telescope('keygen', '--type', 'ecdsa-p256');
+    expect(createPrivateKey(stdout).asymmetricKeyDetails).toEqual({ namedCurve: 'prime256v1' });
   });
 
   it('writes the key alone to standard output', () => {
@@ -158,6 +164,27 @@ describe('files', () => {
     expect(telescope('relay', '--config', 's.yaml', '--descriptor').stdout).toContain(
       Buffer.from(key.publicKey).toString('base64'),
     );
+  });
+
+  it('relay-config wants an ECDSA key for libreswan, which has no other', () => {
+    telescope('keygen', '--out', 'l.pem');
+    telescope('keygen', '--type', 'ecdsa-p256', '--out', 'ecdsa.pem');
+    file('l.yaml', 'name: l\nkey: l.pem\naddress: { ip4: 192.0.2.1 }\npool: { ip4: 10.1.0.0/16 }\n');
+    const command = ['relay-config', '--for', 'libreswan', '--config', 'l.yaml'];
+    const remedy =
+      "make one with 'ike-telescope keygen --type ecdsa-p256 --out ecdsa.pem' and name it with --key\n";
+    expect(telescope(...command)).toEqual({
+      status: 64,
+      stdout: '',
+      stderr: `ike-telescope: libreswan has no Ed25519, which the key of relay.yaml is, and needs an ECDSA key: ${remedy}`,
+    });
+    expect(telescope(...command, '--key', 'l.pem').stderr).toContain(
+      'unencrypted ECDSA private key of P-256; make one',
+    );
+    const { status, stdout } = telescope(...command, '--key', 'ecdsa.pem');
+    expect(status).toBe(0);
+    expect(stdout).toContain('\trightauth=null\n');
+    expect(stdout).not.toContain('PRIVATE');
   });
 
   it('extend refuses a path of more relays than fit', () => {

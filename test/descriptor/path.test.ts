@@ -74,6 +74,11 @@ describe('a path', () => {
     ]);
   });
 
+  it('has gateways that take NULL authentication', () => {
+    const [found] = read(stock({ publicSharedKey: undefined }));
+    expect(found).not.toHaveProperty('publicSharedKey');
+  });
+
   it('has a gateway once, whatever it is called', () => {
     const again = { stock: { ...gateway, name: 'again' } };
     expect(refusal(stringify({ relays: [{ stock: gateway }, again] }))).toContain(
@@ -83,7 +88,6 @@ describe('a path', () => {
 
   it.each([
     ['no name', { name: undefined }, 'stock.name: '],
-    ['no shared key', { publicSharedKey: undefined }, 'stock.publicSharedKey: '],
     ['an empty shared key', { publicSharedKey: '' }, 'stock.publicSharedKey: must not be empty'],
     ['no address', { addresses: {} }, 'stock.addresses: needs ip4, ip6 or both'],
     ['a pool that is not private', { pools: { ip4: '8.8.0.0/16' } }, 'stock.pools.ip4: '],

@@ -162,7 +162,7 @@ async function startStockRelay(
   const namespace = world.nodes[name];
   const etc = join(world.directory, `etc-${name}`);
   for (const { path, mode, text } of relayKit(config, {
-    daemon: 'strongswan',
+    daemon: { name: 'strongswan' },
     firewall: 'iptables',
     where: configFile(world, name),
   })) {

@@ -11,7 +11,7 @@ const PEERS = 'peers: [2.yaml, 3.yaml]';
 
 function kit(...lines: readonly string[]): Readonly<Record<string, string>> {
   const files = relayKit(kitConfig(1, lines), {
-    daemon: 'strongswan',
+    daemon: { name: 'strongswan' },
     firewall: 'iptables',
     where: 'relay.yaml',
   });
@@ -206,7 +206,7 @@ describe('strongSwan', () => {
   });
 
   it.each([
-    ['no public key', [], /relay\.yaml: publicSharedKey: is missing;.*NULL.*publicSharedKey: anonymous/],
+    ['no public key', [], /relay\.yaml: publicSharedKey: is missing;.*publicSharedKey: anonymous/],
     ['no raw ESP', [KEY, 'encapsulation: udp'], /relay\.yaml: encapsulation: .*leave the key out/],
     ['other ports', [KEY, 'ikePort: 501'], /relay\.yaml: ikePort, encapsulatedPort: .*500 and 4500/],
   ])('refuses %s', (_, lines, message) => {
