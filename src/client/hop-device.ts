@@ -14,21 +14,55 @@ export interface HopPlace {
   readonly xfrm: Xfrm;
 }
 
+/** What a hop's device is to be like: its addresses, its MTU in octets, and what it lets through (for `tc`). */
+export interface DeviceSettings {
+  readonly addresses: readonly Address[];
+  readonly mtu: number;
+  readonly rules: readonly string[];
+}
+
 /**
- * Makes the VTI device whose packets meet policies of the mark `key`, and that takes those of SAs of this mark from `remote`.
- * @returns its name
+ * Makes the VTI device whose packets meet policies of the mark `key`, and that takes those of SAs of this mark from `remote`. It is moved
+ * into another namespace, where it is up once it lets through only what it is to.
  * @throws LinkError if there is one already for that address; CommandError if the kernel has none
  */
 export async function addDevice(
+  place: HopPlace,
+  key: number,
+  remote: Address,
+  into: HopNamespace,
+  { addresses, mtu, rules }: DeviceSettings,
+): Promise<void> {
+  const name = place.xfrm.deviceName(key);
+  await addWith(place, key, remote, `link set ${name} netns ${OTHER_NAMESPACE} name ${HOP_DEVICE}`, into);
+  await into.tc(rules).catch((cause: Error) => {
+    throw new CommandError(
+      `${cause.message}; the kernel needs the modules sch_ingress, cls_flower, cls_matchall, act_gact, act_pedit and act_csum`,
+      { cause },
+    );
+  });
+  await into.ip(['link set lo up', ...deviceConfiguration(HOP_DEVICE, addresses, mtu)]);
+}
+
+/** Makes sure that there can be a device for `remote`. @throws LinkError, CommandError like `addDevice` */
+export async function tryDevice(place: HopPlace, remote: Address): Promise<void> {
+  const key = place.xfrm.allocate();
+  await addWith(place, key, remote, `link delete ${place.xfrm.deviceName(key)}`);
+}
+
+/** Makes a device, and does something with it at once. */
+async function addWith(
   { namespace, xfrm }: HopPlace,
   key: number,
   remote: Address,
-): Promise<string> {
+  command: string,
+  other?: HopNamespace,
+): Promise<void> {
   const name = xfrm.deviceName(key);
   const type = familyOf(remote) === 4 ? 'vti' : 'vti6';
   try {
     // For any address of ours, which may change.
-    await namespace.ip([`link add ${name} type ${type} remote ${remote} key ${key}`]);
+    await namespace.ip([`link add ${name} type ${type} remote ${remote} key ${key}`, command], other);
   } catch (cause) {
     const { message } = cause as Error;
     if (/File exists/.test(message)) {
@@ -37,38 +71,7 @@ export async function addDevice(
         { cause },
       );
     }
+    await namespace.ip([`link delete ${name}`]).catch(() => {}); // it was perhaps not made
     throw new CommandError(`${message}; the kernel needs VTI devices: modprobe ip_vti ip6_vti`, { cause });
   }
-  return name;
-}
-
-/**
- * Moves a device from `namespace` into another, where it is up once it lets through what it is to.
- * @param rules - for `tc`
- * @param mtu - in octets
- * @throws CommandError
- */
-export async function moveDevice(
-  name: string,
-  { namespace }: HopPlace,
-  into: HopNamespace,
-  {
-    addresses,
-    mtu,
-    rules,
-  }: { readonly addresses: readonly Address[]; readonly mtu: number; readonly rules: readonly string[] },
-): Promise<void> {
-  try {
-    await namespace.ip([`link set ${name} netns ${OTHER_NAMESPACE} name ${HOP_DEVICE}`], into);
-  } catch (error) {
-    await namespace.ip([`link delete ${name}`]);
-    throw error;
-  }
-  await into.tc(rules).catch((cause: Error) => {
-    throw new CommandError(
-      `${cause.message}; the kernel needs the modules sch_ingress, cls_flower, cls_matchall, act_gact, act_pedit and act_csum`,
-      { cause },
-    );
-  });
-  await into.ip(['link set lo up', ...deviceConfiguration(HOP_DEVICE, addresses, mtu)]);
 }

@@ -1,7 +1,7 @@
 import { closeSync, openSync, readlinkSync } from 'node:fs';
-import { type CommandOutput, run } from '../host/command.ts';
+import { run } from '../host/command.ts';
 import { ipBatch } from '../host/ip.ts';
-import type { Native } from '../native/native.ts';
+import { type Native, NativeError } from '../native/native.ts';
 
 /** A network namespace that nothing but a descriptor of ours stands for: it lasts as long as this process at most. */
 export class HopNamespace {
@@ -20,8 +20,9 @@ export class HopNamespace {
     return new HopNamespace(native, openSync('/proc/thread-self/ns/net', 'r'));
   }
 
-  /** The file of it, for this process and those that it starts. */
+  /** The file of it, for this process and those that it starts. @throws NativeError once it is closed */
   get file(): string {
+    if (this.#isClosed) throw new NativeError('EBADF', 'that network namespace is closed');
     // Not /proc/self, which is somebody else for a child, nor our process id, which may be another in this /proc.
     return `/proc/${readlinkSync('/proc/self')}/fd/${this.#fd}`;
   }
@@ -32,14 +33,14 @@ export class HopNamespace {
   }
 
   /** Runs `ip` commands in it; `OTHER_NAMESPACE` in them is `other`. @throws CommandError */
-  ip(lines: readonly string[], other?: HopNamespace): Promise<void> {
+  async ip(lines: readonly string[], other?: HopNamespace): Promise<void> {
     const descriptors = other === undefined ? [] : [other.#fd];
-    return this.within(() => ipBatch(lines, { descriptors }));
+    await this.within(() => ipBatch(lines, { descriptors }));
   }
 
   /** Runs `tc` commands in it. @throws CommandError */
-  tc(lines: readonly string[]): Promise<CommandOutput> {
-    return this.within(() => run(['tc', '-batch', '-'], { input: `${lines.join('\n')}\n` }));
+  async tc(lines: readonly string[]): Promise<void> {
+    await this.within(() => run(['tc', '-batch', '-'], { input: `${lines.join('\n')}\n` }));
   }
 
   close(): void {

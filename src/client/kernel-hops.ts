@@ -7,7 +7,7 @@ import type { TelescopeBackend } from '../telescope/backend.ts';
 import { HOP_IKE_PORT, hopOrigin } from '../telescope/hop-origin.ts';
 import { openUdpSocket } from '../transport/udp-socket.ts';
 import { type Address, familyOf } from '../wire/address.ts';
-import { addDevice, HOP_DEVICE, type HopPlace, moveDevice } from './hop-device.ts';
+import { addDevice, type DeviceSettings, HOP_DEVICE, type HopPlace } from './hop-device.ts';
 import { HopNamespace } from './hop-namespace.ts';
 import { addressesOf } from './surroundings.ts';
 import { applicationRules, hopRules } from './traffic-rules.ts';
@@ -33,6 +33,8 @@ export class KernelHops implements TelescopeBackend {
   readonly #places = new Map<string, HopPlace>();
   /** By the id of the tunnel's policy. */
   readonly #attached = new Map<string, Attached>();
+  /** Where the innermost tunnel leads out of. */
+  #entered: HopNamespace | undefined;
 
   private constructor(native: Native, host: HopPlace, link: string) {
     this.#native = native;
@@ -65,7 +67,7 @@ export class KernelHops implements TelescopeBackend {
       const namespace = new HopNamespace(this.#native, this.#native.newNetworkNamespace());
       try {
         await this.#lead(tunnel, namespace, { addresses: [assigned], mtu, rules: hopRules(HOP_DEVICE) });
-        const xfrm = await openXfrm({ native: this.#native, namespace: namespace.file });
+        const xfrm = await openXfrm({ native: this.#native, namespace: namespace.file, isNew: true });
         this.#places.set(tunnel.policy.id, { namespace, xfrm });
         return { namespace, close: () => this.#leave(tunnel) };
       } catch (error) {
@@ -88,12 +90,14 @@ export class KernelHops implements TelescopeBackend {
     namespace: HopNamespace,
   ): Promise<string> {
     const rules = applicationRules(HOP_DEVICE, assigned.dns);
+    this.#entered = namespace;
     await this.#lead(tunnel, namespace, { addresses: addressesOf(assigned), mtu, rules });
     return HOP_DEVICE;
   }
 
-  /** Deletes what is left of ours in the host's network. */
+  /** Takes the telescope's device away, and what is left of ours in the host's network. */
   async close(): Promise<void> {
+    if (this.#entered !== undefined) await removeDevice(this.#entered);
     await this.#host.xfrm.close();
     this.#host.namespace.close();
   }
@@ -105,13 +109,9 @@ export class KernelHops implements TelescopeBackend {
   }
 
   /** Has the device of a tunnel lead out of `namespace`. */
-  async #lead(
-    tunnel: Tunnel,
-    namespace: HopNamespace,
-    settings: Parameters<typeof moveDevice>[3],
-  ): Promise<void> {
+  async #lead(tunnel: Tunnel, namespace: HopNamespace, settings: DeviceSettings): Promise<void> {
     const { place, key, remote } = this.#attached.get(tunnel.policy.id)!;
-    await moveDevice(await addDevice(place, key, remote), place, namespace, settings);
+    await addDevice(place, key, remote, namespace, settings);
     // From now on nothing opens or starts anything in the host's network.
     if (place === this.#host) place.namespace.close();
   }
@@ -120,10 +120,14 @@ export class KernelHops implements TelescopeBackend {
     const { namespace, xfrm } = this.#places.get(tunnel.policy.id)!;
     this.#places.delete(tunnel.policy.id);
     await xfrm.close();
-    // At once: when the kernel takes the namespace away is its own affair, and a device stands in the way of another to that relay.
-    await namespace.ip([`link delete ${HOP_DEVICE}`]);
+    await removeDevice(namespace);
     namespace.close();
   }
+}
+
+/** At once: when the kernel takes its namespace away is its own affair, and a device stands in the way of another to that relay. */
+async function removeDevice(namespace: HopNamespace): Promise<void> {
+  await namespace.ip([`link delete ${HOP_DEVICE}`]).catch(() => {}); // it may be gone
 }
 
 /** A tunnel of the kernel's as a link: IKE from the address that the relay assigned, in a namespace behind the tunnel's device. */

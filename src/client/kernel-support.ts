@@ -8,7 +8,7 @@ import { loadNative } from '../native/load.ts';
 import { type Native, NativeError } from '../native/native.ts';
 import { type Address, familyOf } from '../wire/address.ts';
 import { anySelector } from '../wire/traffic-selector.ts';
-import { addDevice } from './hop-device.ts';
+import { tryDevice } from './hop-device.ts';
 import { HopNamespace } from './hop-namespace.ts';
 import { KernelHops } from './kernel-hops.ts';
 
@@ -16,6 +16,9 @@ const log = createDebug('ike-telescope:client');
 
 /** Milliseconds until the kernel has closed every descriptor of a process that was killed. */
 const LAST_BREATH = 100;
+
+/** How often, so far apart, a device is tried that another telescope seems to have. */
+const ATTEMPTS = 10;
 
 /** What carries the hops. `auto`: the kernel if it can, else user space. */
 export type BackendChoice = 'userspace' | 'xfrm' | 'auto';
@@ -105,15 +108,21 @@ async function rehearse(native: Native, entry: Address): Promise<void> {
   }
 }
 
-/** Two telescopes from one host through one entry would need the same device. */
+/** Two telescopes from one host through one entry would need the same device. One that was closed just now may still have it. */
 async function requireFreeEntry(native: Native, entry: Address): Promise<void> {
   const xfrm = await openXfrm({ native });
-  const host = HopNamespace.ofThisProcess(native);
+  const namespace = HopNamespace.ofThisProcess(native);
   try {
-    const device = await addDevice({ namespace: host, xfrm }, xfrm.allocate(), entry);
-    await host.ip([`link delete ${device}`]);
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await tryDevice({ namespace, xfrm }, entry);
+      } catch (error) {
+        if (!(error instanceof LinkError) || attempt === ATTEMPTS) throw error;
+        await delay(LAST_BREATH);
+      }
+    }
   } finally {
-    host.close();
+    namespace.close();
     await xfrm.close();
   }
 }

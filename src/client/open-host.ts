@@ -56,8 +56,13 @@ export async function openHost(entry: Address, backend: BackendChoice = 'userspa
     options: { backend: hops },
     async enter({ tunnel, assigned, innerMtu }) {
       const namespace = new HopNamespace(native, native.newNetworkNamespace());
-      await hops.enter(tunnel, assigned, innerMtu, namespace);
-      return namespace;
+      try {
+        await hops.enter(tunnel, assigned, innerMtu, namespace);
+        return namespace;
+      } catch (error) {
+        namespace.close();
+        throw error;
+      }
     },
     close: () => hops.close(),
   };

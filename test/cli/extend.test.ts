@@ -295,6 +295,24 @@ describe('without koffi', () => {
     },
     PATIENCE,
   );
+
+  it.each([
+    ['xfrm', 71],
+    ['auto', 0],
+  ])(
+    "the kernel's IPsec is not to be had, which with --backend %s ends in %i",
+    async (backend, status) => {
+      const options = ['--path', topology.pathFile, '--backend', backend, '--encapsulation', 'udp'];
+      const client = startClient(topology, [...options, '--', 'true'], env);
+      expect((await client.ended).status).toBe(status);
+      expect(client.stderr()).toMatch(
+        status === 0
+          ? /"event":"fallback","backend":"userspace","message":"[^"]*IKE_TELESCOPE_WITHOUT_FFI/
+          : /"event":"error","kind":"system","message":"the kernel's IPsec: [^"]*IKE_TELESCOPE_WITHOUT_FFI/,
+      );
+    },
+    PATIENCE,
+  );
 });
 
 describe('without privileges', () => {
@@ -313,15 +331,16 @@ describe('without privileges', () => {
   });
   afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
+  // A TUN driver that everybody may open, as udev makes it, in a mount namespace that ends with the test.
+  const asNobody = [
+    ...['unshare', '--mount', 'sh', '-c'],
+    `mount -t tmpfs tmpfs /dev/net && mknod -m 666 /dev/net/tun c 10 200 && exec setpriv --reuid=${NOBODY} --regid=${NOBODY} --clear-groups "$@"`,
+    'sh',
+  ];
+
   it(
     'a telescope carries traffic, in a user namespace of its own',
     async () => {
-      // A TUN driver that everybody may open, as udev makes it, in a mount namespace that ends with the test.
-      const asNobody = [
-        ...['unshare', '--mount', 'sh', '-c'],
-        `mount -t tmpfs tmpfs /dev/net && mknod -m 666 /dev/net/tun c 10 200 && exec setpriv --reuid=${NOBODY} --regid=${NOBODY} --clear-groups "$@"`,
-        'sh',
-      ];
       const script = `console.error(require('fs').readFileSync('/proc/self/uid_map', 'utf8')); ${ASK}`;
       const client = startClient(
         topology,
@@ -332,6 +351,17 @@ describe('without privileges', () => {
       await expectEncapsulated(client, 'raw socket for ESP');
       expect(client.stderr()).toMatch(new RegExp(`^ +0 +${NOBODY} +1$`, 'm'));
       expect((await client.event('established')).enter).toContain('--user --preserve-credentials');
+    },
+    PATIENCE,
+  );
+
+  it(
+    "the kernel's IPsec is not to be had",
+    async () => {
+      const options = ['--path', join(directory, 'path.yaml'), '--backend', 'xfrm'];
+      const client = startClient(topology, options, {}, asNobody);
+      expect((await client.ended).status).toBe(71);
+      expect((await client.event('error')).message).toBe("the kernel's IPsec needs root");
     },
     PATIENCE,
   );

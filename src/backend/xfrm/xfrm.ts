@@ -59,6 +59,8 @@ export interface XfrmOptions {
   readonly native?: Native;
   /** The file of a network namespace, such as /proc/PID/ns/net, for which it takes `native`; default: the calling thread's. */
   readonly namespace?: string;
+  /** The namespace was made just now: nobody has left anything there. */
+  readonly isNew?: boolean;
   /** What else instances have that may have been killed. Default: nothing. */
   readonly remains?: Remains;
   /** Opens the way to the kernel, with the thread in the namespace. Default: netlink if there is `native`, else `ip`. */
@@ -86,7 +88,7 @@ export async function openXfrm(options: XfrmOptions): Promise<Xfrm> {
   try {
     const { block, holder } = await claimAny(enter);
     try {
-      await sweepAll(channel, enter, block, remains);
+      if (!options.isNew) await sweepAll(channel, enter, block, remains);
       return new Instance(channel, block, holder);
     } catch (error) {
       holder.close();
