@@ -2,6 +2,7 @@ import type { Network, NetworkSpec } from './network.ts';
 import { backend } from './scenarios/backend.ts';
 import { crossingPaths } from './scenarios/crossing-paths.ts';
 import { hostileRelay } from './scenarios/hostile-relay.ts';
+import { rates } from './scenarios/rates.ts';
 import { rekeys } from './scenarios/rekeys.ts';
 import { telescope } from './scenarios/telescope.ts';
 
@@ -47,6 +48,7 @@ export const SCENARIOS: Readonly<Record<string, Scenario | PlainScenario>> = {
   baseline: telescope("strongSwan's client through three stock strongSwan relays", STOCK, 'stock'),
   a: telescope('our client, kernel backend, through three stock strongSwan relays', STOCK, 'xfrm'),
   b: telescope('our client, user-space backend, through three stock strongSwan relays', STOCK, 'userspace'),
+  rates: rates(STOCK, OURS),
   f: crossingPaths(STOCK),
   h: rekeys(STOCK),
   i: hostileRelay('a hostile A injects into the overlay to B, a stock relay', STOCK),
@@ -78,7 +80,7 @@ export const SCENARIOS: Readonly<Record<string, Scenario | PlainScenario>> = {
 
 /** Scenarios for one guest kernel each, which has one CPU; those of one network are next to each other. */
 export const GUESTS: readonly (readonly string[])[] = [
-  ['baseline', 'a', 'b', 'f', 'h', 'i'],
+  ['baseline', 'a', 'b', 'f', 'h', 'rates', 'i'],
   ['c', 'd', 'e', 'i-xfrm', 'e-userspace', 'i-userspace', 'g-two-layers', 'g-three-layers'],
   ['backend'],
 ];

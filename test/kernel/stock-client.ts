@@ -1,4 +1,4 @@
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { ipBatch } from '../../src/host/ip.ts';
 import { type NetworkNamespace, openNamespace } from '../../src/host/namespace.ts';
@@ -44,7 +44,7 @@ export async function openStockClient(world: World, options: StockClientOptions)
   let mtu = 1500;
   for (const [index, relay] of path.entries()) {
     const number = index + 1;
-    const etc = join(world.directory, `etc-${client}-${number}`);
+    const etc = mkdtempSync(join(world.directory, `etc-${client}-${number}-`));
     write(etc, 'strongswan.d/client.conf', STRONGSWAN_CONF);
     write(etc, 'swanctl/conf.d/client.conf', swanctlConf(source, options.relays[relay], number));
     write(etc, 'swanctl/pubkey/relay.pem', pem('PUBLIC KEY', options.relays[relay].config.own.publicKey));
