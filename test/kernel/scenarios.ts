@@ -4,6 +4,7 @@ import { crossingPaths } from './scenarios/crossing-paths.ts';
 import { hostileRelay } from './scenarios/hostile-relay.ts';
 import { rates } from './scenarios/rates.ts';
 import { rekeys } from './scenarios/rekeys.ts';
+import { relayGuards } from './scenarios/relay-guards.ts';
 import { telescope } from './scenarios/telescope.ts';
 
 /** What a scenario is run with. */
@@ -76,11 +77,12 @@ export const SCENARIOS: Readonly<Record<string, Scenario | PlainScenario>> = {
   'g-three-layers': telescope('IPv6 everywhere, three layers on links of 1508', LARGER_IP6, 'userspace', {
     mtu: 1282,
   }),
+  'relay-guards': relayGuards(OURS),
 };
 
 /** Scenarios for one guest kernel each, which has one CPU; those of one network are next to each other. */
 export const GUESTS: readonly (readonly string[])[] = [
   ['baseline', 'a', 'b', 'f', 'h', 'rates', 'i'],
-  ['c', 'd', 'e', 'i-xfrm', 'e-userspace', 'i-userspace', 'g-two-layers', 'g-three-layers'],
+  ['c', 'd', 'relay-guards', 'e', 'i-xfrm', 'e-userspace', 'i-userspace', 'g-two-layers', 'g-three-layers'],
   ['backend'],
 ];
