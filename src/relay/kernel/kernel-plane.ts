@@ -8,8 +8,7 @@ import type { Clock, Millis } from '../../link/clock.ts';
 import { LinkError, type Origin } from '../../link/link.ts';
 import type { AssignedAddresses, BackendFactory, Tunnel, TunnelPolicy } from '../../link/sa-store.ts';
 import type { Native } from '../../native/native.ts';
-import { interfaceMtu } from '../../transport/host-address.ts';
-import { type Family, hostPrefix, type Prefix } from '../../wire/address.ts';
+import { hostPrefix, type Prefix } from '../../wire/address.ts';
 import { anySelector, prefixSelector } from '../../wire/traffic-selector.ts';
 import type { RelayConfig } from '../config.ts';
 import type { DataPlane, Drops } from '../data-plane.ts';
@@ -51,16 +50,19 @@ export async function openKernelPlane(
   requireKernel(config);
   if (native === undefined)
     throw new LinkError('backend: xfrm needs the package koffi: install it, or use backend: userspace');
-  const mtus = await interfaceMtus(config);
   const links = await hostLinks(config, native, true);
   const xfrm = await openXfrm({ native, remains: relayRemains });
-  const layout = layoutOf(config, xfrm, (family) => mtus[family]!);
+  const layout = layoutOf(config, xfrm, (family) => ofFamily(links, family)!.mtu);
   try {
     await ipBatch(deviceCommands(layout));
     await tcBatch(dressingCommands(layout));
     const filter = await installRules(layout.prefix, firewallRules(layout, config.exit));
     await guard(xfrm, layout);
-    await ipBatch([...devicesOf(layout).map(({ name }) => `link set ${name} up`), ...routeCommands(layout)]);
+    await ipBatch(devicesOf(layout).map(({ name }) => `link set ${name} up`));
+    for (const family of [4, 6] as const) {
+      const commands = routeCommands(layout, family);
+      if (commands.length > 0) await ipBatch(commands, { family });
+    }
     return new KernelPlane(config, clock, xfrm, layout, filter, new KernelLink(links, config));
   } catch (error) {
     await remove(xfrm, layout);
@@ -83,14 +85,6 @@ function requireKernel({ own, exit, ikePort, encapsulatedPort }: RelayConfig): v
       `an exit of kind ${exit.kind} is user space's: with backend: xfrm write kind: kernel (with the same address, if any)`,
     );
   }
-}
-
-async function interfaceMtus({ own, mtu }: RelayConfig): Promise<Partial<Record<Family, number>>> {
-  const of = async (family: Family) => {
-    const address = ofFamily(own.addresses, family);
-    return address === undefined ? undefined : (mtu ?? (await interfaceMtu(address)));
-  };
-  return { 4: await of(4), 6: await of(6) };
 }
 
 /**

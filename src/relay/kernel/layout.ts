@@ -142,27 +142,30 @@ export function deviceCommands(layout: Layout): readonly string[] {
 }
 
 /**
- * `ip` commands that route between the devices. To a peer, packets of our clients go through its overlay, and ours do not: they are
+ * `ip` commands of a family that route between the devices. To a peer, packets of our clients go through its overlay, and ours do not: they are
  * the overlay's own IKE and ESP. Where the device is not there, or down, packets go nowhere rather than out in clear.
  */
-export function routeCommands({ clients, overlays, own, table }: Layout): readonly string[] {
-  const route = (to: Prefix, rest: string) => [
-    `route add ${prefixText(to)} ${rest} table ${table}`,
+export function routeCommands({ clients, overlays, own, table }: Layout, family: Family): readonly string[] {
+  const route = (to: Prefix, device: string) => [
+    `route add ${prefixText(to)} dev ${device} table ${table}`,
     `route add blackhole ${prefixText(to)} table ${table} metric ${LAST_METRIC}`,
   ];
   const rule = (side: 'from' | 'to', block: Prefix) =>
     `rule add pref ${PREFERENCE} ${side} ${prefixText(block)} lookup ${table}`;
+  const isMeant = (addresses: RelayAddresses) => addresses.family === family;
   return [
-    ...own.flatMap(({ pool }) =>
-      pool === undefined
-        ? []
-        : [...route(pool, `dev ${clients[0].name}`), rule('from', pool), rule('to', pool)],
-    ),
+    ...own
+      .filter(isMeant)
+      .flatMap(({ pool }) =>
+        pool === undefined ? [] : [...route(pool, clients[0].name), rule('from', pool), rule('to', pool)],
+      ),
     ...overlays.flatMap(({ name, inner }) =>
-      inner.flatMap(({ address, own: source, pool }) => [
-        ...route(hostPrefix(address), `dev ${name}`),
-        ...(pool === undefined ? [] : [...route(pool, `dev ${name} src ${source}`), rule('to', pool)]),
-      ]),
+      inner
+        .filter(isMeant)
+        .flatMap(({ address, pool }) => [
+          ...route(hostPrefix(address), name),
+          ...(pool === undefined ? [] : [...route(pool, name), rule('to', pool)]),
+        ]),
     ),
   ];
 }
