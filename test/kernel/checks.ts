@@ -1,6 +1,6 @@
 import type { Address } from '../../src/wire/address.ts';
 import { type Captures, isPrivate } from './captures.ts';
-import { ADDRESSES, NODES, type NodeName, type RelayName, type World } from './world.ts';
+import { ADDRESSES, NODES, type NodeName, RELAYS, type RelayName, type World } from './world.ts';
 
 /** A promise that is not kept; says which, and what was seen instead. */
 export class CheckError extends Error {
@@ -15,6 +15,8 @@ const UNIFORM = { 4: 'DF TTL 64 TOS 0 ID 0', 6: 'hop limit 64 class 0 flow 0' } 
  * kernel's.
  */
 const OF_KERNEL = { 4: 'DF TTL 64 TOS 0 ID set', 6: 'hop limit 64 class 0 flow set' } as const;
+
+const UNMARKED = /TOS 0 |class 0 /;
 
 /** Who is in a scenario. */
 export interface Cast {
@@ -59,6 +61,7 @@ export async function checkUnderlay(
     }
   }
   for (const name of ours) checkHeaders(name, captures);
+  for (const name of RELAYS.filter((each) => !ours.includes(each))) checkNothingCopied(name, captures);
 }
 
 /** @throws CheckError */
@@ -69,6 +72,14 @@ function checkHeaders(name: NodeName, captures: Captures): void {
     if (header !== UNIFORM[family] && !(kind === 'ike' && header === OF_KERNEL[family]))
       throw new CheckError(`${name} has sent ${kind} to ${destination} with the header ${header}`);
   }
+}
+
+/** A router without our software: its tunnels' headers have no DSCP and no ECN of what is inside. @throws CheckError */
+function checkNothingCopied(name: RelayName, captures: Captures): void {
+  const marked = ownPackets(name, captures).filter(
+    ({ kind, header }) => kind === 'esp' && !UNMARKED.test(header),
+  );
+  if (marked.length > 0) throw new CheckError(`${name} has sent ESP with the header ${marked[0].header}`);
 }
 
 /** What a node's IKE and ESP have in their headers, each form once: "esp: DF TTL 64 TOS 0 ID 0". */

@@ -23,16 +23,9 @@ export async function openNetwork({ kinds, families, mtu }: NetworkSpec, root: s
   const world = await openWorld(mtu);
   try {
     await serveWeb(world);
-    const answering = answerAtServer(world);
+    await answerAtServer(world);
     const relays = await startRelays(world, kinds, { root, families, mtu });
-    return {
-      world,
-      relays,
-      async close() {
-        for (const socket of answering) socket.close();
-        await world.close();
-      },
-    };
+    return { world, relays, close: () => world.close() };
   } catch (error) {
     await world.close();
     throw error;

@@ -2,6 +2,7 @@ import type { Network, NetworkSpec } from './network.ts';
 import { backend } from './scenarios/backend.ts';
 import { crossingPaths } from './scenarios/crossing-paths.ts';
 import { hostileRelay } from './scenarios/hostile-relay.ts';
+import { killedHops } from './scenarios/killed-hops.ts';
 import { rates } from './scenarios/rates.ts';
 import { rekeys } from './scenarios/rekeys.ts';
 import { relayGuards } from './scenarios/relay-guards.ts';
@@ -60,6 +61,11 @@ export const SCENARIOS: Readonly<Record<string, Scenario | PlainScenario>> = {
     KERNEL_MIXED,
     'xfrm',
   ),
+  killed: killedHops(
+    'SAs of each hop are deleted, at our relays and in the client: nothing goes in clear',
+    OURS,
+    'xfrm',
+  ),
   'i-xfrm': hostileRelay(
     'a hostile A injects into the overlay to B, our relay with the kernel',
     KERNEL_MIXED,
@@ -83,6 +89,17 @@ export const SCENARIOS: Readonly<Record<string, Scenario | PlainScenario>> = {
 /** Scenarios for one guest kernel each, which has one CPU; those of one network are next to each other. */
 export const GUESTS: readonly (readonly string[])[] = [
   ['baseline', 'a', 'b', 'f', 'h', 'rates', 'i'],
-  ['c', 'd', 'relay-guards', 'e', 'i-xfrm', 'e-userspace', 'i-userspace', 'g-two-layers', 'g-three-layers'],
+  [
+    'c',
+    'd',
+    'relay-guards',
+    'killed',
+    'e',
+    'i-xfrm',
+    'e-userspace',
+    'i-userspace',
+    'g-two-layers',
+    'g-three-layers',
+  ],
   ['backend'],
 ];

@@ -1,7 +1,7 @@
 import type { Application } from '../application.ts';
 import { Captures } from '../captures.ts';
 import { checkUnderlay, expectEqual, headersOf } from '../checks.ts';
-import { checkMtu } from '../mtu.ts';
+import { checkMarked, checkMtu } from '../mtu.ts';
 import type { NetworkSpec } from '../network.ts';
 import { openOurClient } from '../our-client.ts';
 import { type RelayKind, type Relays, type RunningRelay, unsignedHop } from '../relays.ts';
@@ -44,6 +44,7 @@ export function telescope(
       const [entry, exit] = [path[0], path[path.length - 1]];
       await expectFiles(client, relays[exit], family);
       await checkMtu(client, mtu, server);
+      if (kind !== 'stock') await checkMarked(client, server);
       const ours = [...(kind === 'stock' ? [] : ['S' as const]), ...ourRelays(relays)];
       await checkUnderlay(world, captures, { clients: [{ name: 'S', entry }], ours });
       const headers = headersOf(entry, captures);
