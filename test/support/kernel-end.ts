@@ -1,6 +1,6 @@
 import { closeSync } from 'node:fs';
 import { xfrmBackend } from '../../src/backend/xfrm/backend.ts';
-import { openXfrm, type XfrmOptions } from '../../src/backend/xfrm/xfrm.ts';
+import { openXfrm, type Xfrm, type XfrmOptions } from '../../src/backend/xfrm/xfrm.ts';
 import { connectNamespaces, type NetworkNamespace, openNamespace } from '../../src/host/namespace.ts';
 import { packetBytes, packetFrom } from '../../src/link/packet.ts';
 import type { SaEvent, TunnelPolicy } from '../../src/link/sa-store.ts';
@@ -21,7 +21,7 @@ const PEERS: readonly Address[] = ['192.0.2.1', '192.0.2.77'];
 
 /** A network namespace with a wire, at whose other end the test is, and devices for inner packets. */
 interface Place {
-  readonly own: NetworkNamespace;
+  readonly xfrm: Xfrm;
   readonly outside: NetworkNamespace;
   readonly sent: Sent[];
   readonly received: Uint8Array[];
@@ -30,12 +30,12 @@ interface Place {
   close(): Promise<void>;
 }
 
-/** Places that nobody uses now: they take long to make. */
-const idle: Place[] = [];
+/** Places that nobody uses now, by the way to their kernel: they take long to make. */
+const idle = new Map<XfrmOptions['channel'], Place[]>();
 
 /** Closes what `openKernelEnd` keeps for the next. */
 export async function closePlaces(): Promise<void> {
-  for (const place of idle.splice(0)) await place.close();
+  for (const places of idle.values()) for (const place of places.splice(0)) await place.close();
 }
 
 /**
@@ -43,9 +43,10 @@ export async function closePlaces(): Promise<void> {
  * are routed through a VTI device. Its close fails unless it leaves nothing in the kernel.
  */
 export async function openKernelEnd(channel?: XfrmOptions['channel']): Promise<End> {
-  const place = idle.pop() ?? (await openPlace());
-  const { own, outside, sent, received, tun, esp } = place;
-  const xfrm = await openXfrm({ native: native(), namespace: own.file, ...(channel && { channel }) });
+  const places = idle.get(channel) ?? [];
+  idle.set(channel, places);
+  const place = places.pop() ?? (await openPlace(channel));
+  const { xfrm, outside, sent, received, tun, esp } = place;
   const marks = new Map<string, number>();
   const markOf = ({ id }: TunnelPolicy) => {
     const mark = marks.get(id) ?? marks.size + 1;
@@ -83,14 +84,13 @@ export async function openKernelEnd(channel?: XfrmOptions['channel']): Promise<E
     async close() {
       await backend.close();
       const left = [...(await xfrm.channel.states()), ...(await xfrm.channel.policies())];
-      await xfrm.close();
-      idle.push(place);
+      places.push(place);
       if (left.length > 0) throw new Error(`a closed backend has left ${left.length} SAs and policies`);
     },
   };
 }
 
-async function openPlace(): Promise<Place> {
+async function openPlace(channel: XfrmOptions['channel']): Promise<Place> {
   const [own, outside] = await Promise.all([openNamespace(), openNamespace()]);
   await connectNamespaces(own, outside, { aName: 'wire', bName: 'wire' });
   const tun = within(own, () => native().openTun('inner'));
@@ -124,14 +124,16 @@ X
   });
   const esp = within(outside, () => native().openRawEsp(PEERS[0]));
   const socket = udpOf(own, LOCAL);
+  const xfrm = await openXfrm({ native: native(), namespace: own.file, ...(channel && { channel }) });
   return {
-    own,
+    xfrm,
     outside,
     sent,
     received,
     tun,
     esp,
     async close() {
+      await xfrm.close();
       for (const opened of [capture, esp, socket, tun]) opened.close();
       await Promise.all([own.close(), outside.close()]);
     },
