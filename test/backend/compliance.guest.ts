@@ -5,11 +5,11 @@ import { describeBackend, describeCarrier } from './compliance.ts';
 
 afterAll(closePlaces);
 
-for (const [name, channel, tunnels] of [
-  ['kernel, by netlink', undefined, 500],
-  ['kernel, by ip', ipChannel, 1],
+for (const [name, channel, tunnels, sas] of [
+  ['kernel, by netlink', undefined, 500, 20],
+  ['kernel, by ip', ipChannel, 2, 2],
 ] as const) {
-  const subject = { open: () => openKernelEnd(channel), tunnels };
+  const subject = { open: () => openKernelEnd(channel), tunnels, sas };
   describeBackend(name, subject);
   describeCarrier(name, subject);
 }

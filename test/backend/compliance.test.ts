@@ -65,8 +65,10 @@ const backends: [string, () => BackendFactory][] = [
 
 const carrying = backends.slice(1);
 
-for (const [name, factory] of backends) describeBackend(name, { open: () => endOf(factory()), tunnels: 500 });
-for (const [name, factory] of carrying) describeCarrier(name, { open: () => endOf(factory()), tunnels: 1 });
+for (const [name, factory] of backends)
+  describeBackend(name, { open: () => endOf(factory()), tunnels: 500, sas: 20 });
+for (const [name, factory] of carrying)
+  describeCarrier(name, { open: () => endOf(factory()), tunnels: 1, sas: 1 });
 
 describe.each(carrying)('backends in user space: %s', (_name, factory) => {
   /** Two ends with the same keys, `left` sending to `right`. */

@@ -4,8 +4,6 @@ import { type Packet, packetBytes, packetFrom } from '../../src/link/packet.ts';
 import type { Backend, SaEvent, SaLimits, SaOperation } from '../../src/link/sa-store.ts';
 import { testPath, testPolicy, testSa, udpPacket } from '../support/sa-parameters.ts';
 
-const SAS_OF_ONE = 20;
-
 /** A packet of ESP, from the SPI on, and where it went. */
 export interface Sent {
   readonly packet: Packet;
@@ -26,8 +24,9 @@ export interface End {
 /** The backends under test. */
 export interface Subject {
   open(): Promise<End>;
-  /** How many tunnels, of 20 SAs each, it is to hold at once. */
+  /** How many tunnels it is to hold at once, and how many SAs each. */
   readonly tunnels: number;
+  readonly sas: number;
 }
 
 /** An SPI of `backend`'s. */
@@ -135,13 +134,13 @@ export function describeBackend(name: string, subject: Subject): void {
       expect(() => backend.tunnel('p')).toThrow(RangeError);
     });
 
-    it(`takes ${subject.tunnels * SAS_OF_ONE} SAs, and its SPIs are free again when they are removed`, async () => {
+    it(`takes ${subject.tunnels * subject.sas} SAs, and its SPIs are free again when they are removed`, async () => {
       const { backend } = await open();
       const spis: number[] = [];
       for (let i = 0; i < subject.tunnels; i++) {
         const policy = testPolicy(`p${i}`, '10.0.0.0/24', `10.${1 + (i >> 8)}.${i & 255}.0/24`);
         const operations: SaOperation[] = [{ kind: 'outbound', sa: testSa(100_000 + i, policy) }];
-        while (operations.length < SAS_OF_ONE) {
+        while (operations.length < subject.sas) {
           const spi = await reserve(backend);
           spis.push(spi);
           operations.push({ kind: 'inbound', sa: testSa(spi, policy) });

@@ -26,6 +26,7 @@ function open(kernel = new FakeKernel()) {
 
 describeBackend('kernel, simulated', {
   tunnels: 500,
+  sas: 20,
   async open() {
     const { backend, events } = open();
     const nothing = async () => [];
