@@ -4,7 +4,7 @@ import { defineConfig } from 'vitest/config';
 export default defineConfig({
   test: {
     include: ['test/**/*.guest.ts'],
-    testTimeout: 120_000,
+    testTimeout: 300_000,
     hookTimeout: 30_000,
     pool: 'forks',
     maxWorkers: 1,

@@ -4,6 +4,10 @@ import { join } from 'node:path';
 import { expect } from 'vitest';
 import type { ClientEvent } from '../../src/client/protocol.ts';
 import type { Topology } from '../../src/demo/topology.ts';
+import { isInGuest } from '../guest/guest.ts';
+
+/** A guest is slow, and several may share a CPU. */
+const PATIENCE = isInGuest() ? 200_000 : 40_000;
 
 /** An event of `extend --json`, with what only the command line adds. */
 export type CliEvent = ClientEvent & { readonly pid?: number; readonly enter?: string };
@@ -78,7 +82,7 @@ export async function eventually<T>(
   what: string,
   ready: () => T | undefined | false | Promise<T | undefined | false>,
 ): Promise<T> {
-  for (const end = Date.now() + 40_000; Date.now() < end; ) {
+  for (const end = Date.now() + PATIENCE; Date.now() < end; ) {
     const value = await ready();
     if (value !== undefined && value !== false) return value;
     await new Promise((resolve) => setTimeout(resolve, 20));
