@@ -268,6 +268,7 @@ pool: { ip4: 10.1.0.0/16 }
       `${minimal}exit: { kind: sockets, policy: ["allow *"] }`,
       /exit\.policy: .*rule 1: 'allow \*' is not a rule/,
     ],
+    ['a backend that is none', `${minimal}backend: kernel`, /backend: must be userspace or xfrm/],
     ['an encapsulation that is none', `${minimal}encapsulation: tcp`, /encapsulation: can only be udp/],
   ])('refuses %s', (_, text, message) => {
     expect(() => parse(text)).toThrow(message);

@@ -1,9 +1,12 @@
+import { writeFileSync } from 'node:fs';
 import { afterEach, describe, expect, it } from 'vitest';
 import { nodeProvider } from '../../src/crypto/node.ts';
 import { systemClock } from '../../src/endpoint/system-clock.ts';
+import type { NetworkNamespace } from '../../src/host/namespace.ts';
 import { Relay } from '../../src/relay/relay.ts';
 import { openTelescope } from '../../src/telescope/telescope.ts';
 import { HostLink } from '../../src/transport/host-link.ts';
+import { within, withNamespaces } from '../support/namespaces.ts';
 import { relayConfigs } from '../support/sim-relays.ts';
 
 const crypto = nodeProvider();
@@ -69,4 +72,29 @@ describe('relays on sockets of the host, without privileges', () => {
       /promises an overlay MTU of 1400 octets, but a network of MTU 1400 carries 1338: set overlayMtu: 1338/,
     );
   });
+});
+
+describe('relays whose packets the kernel is to carry', () => {
+  const openIn = (namespace: NetworkNamespace, more: string) => {
+    const [config] = relayConfigs([{ name: 'a', number: 1, more: `backend: xfrm\n${more}` }]).values();
+    return within(namespace, () => Relay.open({ config, crypto, clock: systemClock }));
+  };
+
+  it('say what they lack', () =>
+    withNamespaces(1, async (namespace) => {
+      const forward = (value: number) =>
+        within(namespace, () => writeFileSync('/proc/sys/net/ipv4/ip_forward', String(value)));
+      forward(0);
+      await expect(openIn(namespace, '')).rejects.toThrow(
+        'does not forward IPv4 packets, which a relay with backend: xfrm needs: sysctl -w net.ipv4.ip_forward=1',
+      );
+      forward(1);
+      await expect(openIn(namespace, 'ikePort: 1500')).rejects.toThrow(
+        'backend: xfrm needs ikePort: 500 and encapsulatedPort: 4500',
+      );
+      await expect(openIn(namespace, 'exit: { kind: sockets }')).rejects.toThrow(
+        'with backend: xfrm write kind: kernel',
+      );
+      await expect(openIn(namespace, '')).rejects.toThrow('needs the package koffi');
+    }));
 });

@@ -111,6 +111,39 @@ describe('SAs in the kernel', () => {
       await backend.apply([{ kind: 'remove', direction: 'outbound', spi: 900, path, tunnelId: 'p' }]);
       expect(await policies()).toContain('dir out action block');
     }));
+
+  it('share policies with those of another tunnel with the same peer, until either is gone', () =>
+    withBackend(async ({ backend, policies, states }) => {
+      const [first, second] = [testPolicy('first'), testPolicy('second')];
+      const sender = async () =>
+        /dir out .*\n.*\n.*proto esp spi 0x0*([0-9a-f]+)/.exec(await policies())?.[1];
+      const results = await backend.apply([
+        { kind: 'inbound', sa: testSa(800, first) },
+        { kind: 'outbound', sa: testSa(900, first) },
+        { kind: 'inbound', sa: testSa(801, second) },
+        { kind: 'outbound', sa: testSa(901, second) },
+      ]);
+      expect(results.every(({ ok }) => ok)).toBe(true);
+      expect(await sender()).toBe((901).toString(16));
+      expect((await policies()).match(/dir in /g)).toHaveLength(1);
+      expect(new Set((await states()).match(/reqid \d+/g)).size).toBe(1);
+      await backend.tunnel('second').close();
+      expect(await sender()).toBe((900).toString(16));
+      expect((await states()).match(/proto esp spi/g)).toHaveLength(2);
+      await backend.apply([{ kind: 'outbound', sa: testSa(902, second) }]);
+      await backend.tunnel('first').close();
+      expect(await sender()).toBe((902).toString(16));
+      await backend.tunnel('second').close();
+      expect(await policies()).toBe('');
+    }));
+
+  it('are refused where the same packets already go to another peer', () =>
+    withBackend(async ({ backend }) => {
+      await backend.apply([{ kind: 'outbound', sa: testSa(900, testPolicy('first')) }]);
+      const other = testSa(901, testPolicy('second'), testPath({ address: '192.0.2.9' }));
+      const [result] = await backend.apply([{ kind: 'outbound', sa: other }]);
+      expect(result).toMatchObject({ ok: false, error: expect.stringContaining('EEXIST') });
+    }));
 });
 
 /** States in an order that does not depend on the way they are asked for. */
