@@ -115,8 +115,7 @@ describe('SAs in the kernel', () => {
   it('share policies with those of another tunnel with the same peer, until either is gone', () =>
     withBackend(async ({ backend, policies, states }) => {
       const [first, second] = [testPolicy('first'), testPolicy('second')];
-      const sender = async () =>
-        /dir out .*\n.*\n.*proto esp spi 0x0*([0-9a-f]+)/.exec(await policies())?.[1];
+      const sender = async () => /proto esp spi 0x0*([0-9a-f]+)/.exec(await policies())?.[1];
       const results = await backend.apply([
         { kind: 'inbound', sa: testSa(800, first) },
         { kind: 'outbound', sa: testSa(900, first) },
