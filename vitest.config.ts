@@ -6,6 +6,7 @@ export default defineConfig({
     testTimeout: 30_000,
     hookTimeout: 30_000,
     pool: 'forks',
-    maxWorkers: 2,
+    // Some tests mostly wait: for timeouts of peers that are gone.
+    maxWorkers: 3,
   },
 });
