@@ -27,14 +27,18 @@ export interface OurTelescope {
 }
 
 /** @param path - the entries of a path file */
-export async function openOurTelescope(world: World, path: readonly object[]): Promise<OurTelescope> {
+export async function openOurTelescope(
+  world: World,
+  path: readonly object[],
+  backend: 'userspace' | 'xfrm',
+): Promise<OurTelescope> {
   const { S, D } = world.nodes;
   const echo = openUdpIn(D.pid, ADDRESSES.D.ip4, PORT, (message, { address, port }) =>
     echo.send(message, address, port),
   );
   const file = join(world.directory, 'path.yaml');
   writeFileSync(file, stringify({ relays: path }));
-  const child = S.spawn([process.execPath, SCRIPT, file, ADDRESSES.D.ip4, String(PORT)], {
+  const child = S.spawn([process.execPath, SCRIPT, file, backend, ADDRESSES.D.ip4, String(PORT)], {
     stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
   });
   const ended = once(child, 'exit').then(([status]): never => {

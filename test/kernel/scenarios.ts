@@ -51,8 +51,10 @@ export const SCENARIOS: Readonly<Record<string, Scenario | PlainScenario>> = {
   a: telescope('our client, kernel backend, through three stock strongSwan relays', STOCK, 'xfrm'),
   b: telescope('our client, user-space backend, through three stock strongSwan relays', STOCK, 'userspace'),
   rates: rates(STOCK, OURS),
-  f: crossingPaths(STOCK),
-  h: rekeys(STOCK),
+  f: crossingPaths(STOCK, 'xfrm'),
+  'f-userspace': crossingPaths(STOCK, 'userspace'),
+  h: rekeys(STOCK, 'xfrm'),
+  'h-userspace': rekeys(STOCK, 'userspace'),
   i: hostileRelay('a hostile A injects into the overlay to B, a stock relay', STOCK),
   c: telescope("strongSwan's client through three of our relays, kernel backend", OURS, 'stock'),
   d: telescope('our client through three of our relays, kernel backends', OURS, 'xfrm'),
@@ -76,7 +78,7 @@ export const SCENARIOS: Readonly<Record<string, Scenario | PlainScenario>> = {
     'userspace',
   ),
   'i-userspace': hostileRelay('a hostile A injects into the overlay to B, our relay in user space', MIXED),
-  'g-two-layers': telescope('IPv6 everywhere, two layers on links of 1500', IP6, 'userspace', {
+  'g-two-layers': telescope('IPv6 everywhere, two layers on links of 1500', IP6, 'xfrm', {
     path: ['A', 'B'],
     mtu: 1350,
   }),
@@ -88,18 +90,19 @@ export const SCENARIOS: Readonly<Record<string, Scenario | PlainScenario>> = {
 
 /** Scenarios for one guest kernel each, which has one CPU; those of one network are next to each other. */
 export const GUESTS: readonly (readonly string[])[] = [
-  ['baseline', 'a', 'b', 'f', 'h', 'rates', 'i'],
   [
-    'c',
-    'd',
-    'relay-guards',
-    'killed',
-    'e',
-    'i-xfrm',
-    'e-userspace',
-    'i-userspace',
+    'backend',
+    'baseline',
+    'a',
+    'b',
+    'f',
+    'f-userspace',
+    'h',
+    'h-userspace',
+    'rates',
+    'i',
     'g-two-layers',
     'g-three-layers',
   ],
-  ['backend'],
+  ['c', 'd', 'killed', 'relay-guards', 'e', 'i-xfrm', 'e-userspace', 'i-userspace'],
 ];

@@ -9,13 +9,19 @@ export interface UdpSocket {
 }
 
 /** @param netns - a process in the namespace */
-export function openUdpIn(
-  netns: number,
+export function openUdpIn(netns: number, ...rest: Rest): UdpSocket {
+  return openUdpFile(`/proc/${netns}/ns/net`, ...rest);
+}
+
+type Rest = [
   address: Address,
   port: number,
   onMessage: (message: Uint8Array, source: { readonly address: Address; readonly port: number }) => void,
-): UdpSocket {
-  const fd = within({ file: `/proc/${netns}/ns/net` }, () => native().openUdp(address, port));
+];
+
+/** @param file - the namespace's */
+export function openUdpFile(file: string, ...[address, port, onMessage]: Rest): UdpSocket {
+  const fd = within({ file }, () => native().openUdp(address, port));
   const socket = createSocket(address.includes(':') ? 'udp6' : 'udp4');
   socket.on('message', onMessage);
   socket.on('error', () => {});

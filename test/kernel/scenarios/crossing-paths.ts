@@ -2,19 +2,19 @@ import { Captures } from '../captures.ts';
 import { checkUnderlay } from '../checks.ts';
 import type { NetworkSpec } from '../network.ts';
 import type { Scenario } from '../scenarios.ts';
-import { expectFiles, openClient, ourRelays } from './telescope.ts';
+import { type ClientKind, expectFiles, openClient, ourRelays } from './telescope.ts';
 
 /** Two clients at once, who look the same to the relays, and whose paths have relays and an overlay in common. */
-export function crossingPaths(network: NetworkSpec): Scenario {
+export function crossingPaths(network: NetworkSpec, kind: ClientKind): Scenario {
   return {
-    title: 'two clients with crossing paths at once: S-A-B-C and T-C-A-B',
+    title: `two clients with crossing paths at once: S-A-B-C and T-C-A-B (${kind})`,
     network,
     async run(stage) {
       const { world, relays, say } = stage;
       const captures = new Captures(world);
       const [s, t] = await Promise.all([
-        openClient(stage, 'userspace', 'S', ['A', 'B', 'C']),
-        openClient(stage, 'userspace', 'T', ['C', 'A', 'B']),
+        openClient(stage, kind, 'S', ['A', 'B', 'C']),
+        openClient(stage, kind, 'T', ['C', 'A', 'B']),
       ]);
       say('the telescopes are up');
       for (let round = 0; round < 2; round++)

@@ -1,10 +1,14 @@
+import { CheckError } from '../checks.ts';
 import { type NetworkSpec, openNetwork } from '../network.ts';
 import type { Figures, Scenario } from '../scenarios.ts';
 import { downloadRate } from '../web.ts';
 import { openClient } from './telescope.ts';
 
-const ROUNDS = 5;
 const MEGABYTES = 3;
+/** The best of so many rounds counts; of more, as long as what else the machine does keeps a telescope from what it can. */
+const ROUNDS = { least: 4, most: 15 } as const;
+/** Of the baseline. */
+const WANTED = 0.95;
 
 /**
  * Downloads through four telescopes that are up at once in one guest, in turn, and compares the best of each with the best of the
@@ -26,17 +30,20 @@ export function rates(stock: NetworkSpec, ours: NetworkSpec): Scenario {
         d: await openClient(other, 'xfrm', 'T', ['A', 'B', 'C']),
       };
       say('the telescopes are up');
-      const best: Record<string, number> = {};
-      for (let round = 0; round < ROUNDS; round++) {
-        for (const [name, telescope] of Object.entries(telescopes))
-          best[name] = Math.max(best[name] ?? 0, await downloadRate(telescope, MEGABYTES));
+      const best = { baseline: 0, a: 0, c: 0, d: 0 };
+      const names = ['baseline', 'a', 'c', 'd'] as const;
+      const isSlow = () => names.some((name) => best[name] < WANTED * best.baseline);
+      for (let round = 0; round < ROUNDS.least || (isSlow() && round < ROUNDS.most); round++) {
+        for (const name of names)
+          best[name] = Math.max(best[name], await downloadRate(telescopes[name], MEGABYTES));
       }
       for (const telescope of Object.values(telescopes)) await telescope.close();
       await network.close();
-      const figures: Record<string, number> = {};
+      const figures: Record<string, Figures[string]> = {};
       for (const [name, rate] of Object.entries(best)) figures[`${name} MB/s`] = round(rate);
-      for (const name of ['a', 'c', 'd']) figures[`${name} / baseline`] = round(best[name] / best.baseline);
-      return figures satisfies Figures;
+      for (const name of names.slice(1)) figures[`${name} / baseline`] = round(best[name] / best.baseline);
+      if (isSlow()) throw new CheckError(`a telescope is too slow: ${JSON.stringify(figures)}`);
+      return figures;
     },
   };
 }

@@ -25,14 +25,15 @@ interface Rekey {
 }
 
 /** The SAs of all layers are replaced, one after the other, by either end, while packets are on their way. */
-export function rekeys(network: NetworkSpec): Scenario {
+export function rekeys(network: NetworkSpec, backend: 'userspace' | 'xfrm'): Scenario {
   return {
-    title: 'rekeys of every layer by either side under traffic, no packet lost',
+    title: `rekeys of every layer by either side under traffic, no packet lost (${backend})`,
     network,
     async run({ world, relays, say }) {
       const telescope = await openOurTelescope(
         world,
         RELAYS.map((name) => relays[name].pathEntry),
+        backend,
       );
       say('the telescope is up');
       const byUs = RELAYS.flatMap((at, index) =>

@@ -47,14 +47,16 @@ export function telescope(
       if (kind !== 'stock') await checkMarked(client, server);
       const ours = [...(kind === 'stock' ? [] : ['S' as const]), ...ourRelays(relays)];
       await checkUnderlay(world, captures, { clients: [{ name: 'S', entry }], ours });
-      const headers = headersOf(entry, captures);
+      const headers = (['S', entry] as const).map(
+        (name) => [`headers of ${name}`, headersOf(name, captures).join('; ')] as const,
+      );
       captures.close();
       say('all is as it should be');
       const rate = await downloadRate(client, DOWNLOADS[kind], server);
       await client.close();
       const { fragments, private: leaks } = await world.offences();
       expectEqual('what the Internet has seen of fragments and private addresses', fragments + leaks, 0);
-      return { 'download MB/s': rate, [`headers of ${entry}`]: headers.join('; ') };
+      return { 'download MB/s': Math.round(rate * 1000) / 1000, ...Object.fromEntries(headers) };
     },
   };
 }
