@@ -6,7 +6,6 @@ export default defineConfig({
     testTimeout: 30_000,
     hookTimeout: 30_000,
     pool: 'forks',
-    // Some tests mostly wait: for timeouts of peers that are gone.
-    maxWorkers: 3,
+    maxWorkers: 2,
   },
 });

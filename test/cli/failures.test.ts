@@ -1,7 +1,14 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ADDRESSES, openTopology, type Topology, type TopologyOptions } from '../../src/demo/topology.ts';
 import { compiledSources } from '../support/compiled.ts';
-import { eventually, pathOf, type RunningClient, signalRelay, startClient } from './running-client.ts';
+import {
+  eventually,
+  isRelayRunning,
+  pathOf,
+  type RunningClient,
+  signalRelay,
+  startClient,
+} from './running-client.ts';
 
 const PATIENCE = 90_000;
 
@@ -112,6 +119,7 @@ describe('extend names the hop, what was done, and why it failed', () => {
       signalRelay(opened(), 'B', 'SIGTERM');
       await expectFailure(used, 2, 'B', /^hop 2 \(B\): keeping the tunnel: the relay closed the tunnel$/);
 
+      await eventually('the end of B', () => !isRelayRunning(opened(), 'B'));
       await opened().startRelays(['B']);
       signalRelay(opened(), 'B', 'SIGSTOP');
       const client = startClient(opened(), ['--path', path, '--timeout', '2', '--', 'echo', 'ran']);

@@ -106,8 +106,15 @@ export async function expectNothingLeft(
 
 /** Sends a signal to the process of a relay. */
 export function signalRelay(topology: Topology, name: string, signal: NodeJS.Signals): void {
-  const [pid] = processesRunning(join(topology.directory, `relay-${name}.yaml`));
-  process.kill(pid, signal);
+  process.kill(relayProcesses(topology, name)[0], signal);
+}
+
+export function isRelayRunning(topology: Topology, name: string): boolean {
+  return relayProcesses(topology, name).length > 0;
+}
+
+function relayProcesses(topology: Topology, name: string): number[] {
+  return processesRunning(join(topology.directory, `relay-${name}.yaml`));
 }
 
 /** A path file through these relays. */
