@@ -94,12 +94,10 @@ export function encodeStateQuery(id: XfrmStateId, sequence: number): Uint8Array 
   return writeStateId(new MessageWriter(Message.GETSA, NetlinkFlag.REQUEST | NetlinkFlag.ACK, sequence), id);
 }
 
-/** Asks for every state, or every policy. */
+/** Asks for every state, or every policy. There is no structure: the kernel takes what follows for attributes. */
 export function encodeDump(what: 'states' | 'policies', sequence: number): Uint8Array {
-  const flags = NetlinkFlag.REQUEST | NetlinkFlag.DUMP;
   const type = what === 'states' ? Message.GETSA : Message.GETPOLICY;
-  const length = what === 'states' ? layout.STATE_ID : 64;
-  return new MessageWriter(type, flags, sequence).structure(length, () => {}).finish();
+  return new MessageWriter(type, NetlinkFlag.REQUEST | NetlinkFlag.DUMP, sequence).finish();
 }
 
 /** The state in a NEWSA message; undefined if it is not ESP in tunnel mode, or not a whole one. */
