@@ -16,16 +16,17 @@ export interface Lack {
 }
 
 const CONFIGURATION = /^DaemonError: libreswan does not take its configuration: /;
-/** What a redundant SA comes to that is kept, or that policies or Child SAs are deleted with. */
+/** What a redundant SA comes to that is kept, or that policies or Child SAs are deleted with, or that the daemon crashes of. */
 const COLLISION = new RegExp(
   [
-    '^NoAnswerError',
+    '^NoAnswerError|^DaemonError: (libreswan has ended|whack --)',
     'waited in vain for (a new (IKE|Child) SA|both ends to have the same (IKE SA|SAs))',
     '\\d+ of \\d+ pieces of a file arrived (to|from) the daemon',
     'the daemon (does not answer|has seen too little)',
     'the answer to a liveness check is false',
     'the (IKE|Child) SA is',
     'our IKE SA is gone',
+    '(connect|read|write) E(CONNREFUSED|CONNRESET|PIPE)',
   ].join('|^Error: '),
 );
 
@@ -165,7 +166,7 @@ const LACKS: readonly Lack[] = [
     error: COLLISION,
     reply: /responder rekeyed (IKE|Child) SA #\d+/,
     because:
-      'libreswan compares no nonces when rekeys cross (its fault, RFC 7296 2.8.1, 2.8.2): it keeps the redundant SA, or loses policies or Child SAs with it',
+      'libreswan compares no nonces when rekeys cross (its fault, RFC 7296 2.8.1, 2.8.2): it keeps the redundant SA, loses policies or Child SAs with it, or crashes',
     sometimes: true,
   },
 ];
