@@ -54,7 +54,7 @@ export async function runCell(cell: Cell, installation: Installation, means: Cel
       running = opened;
       return see(cell, opened);
     })
-    .catch((error) => failure(cell, running, error));
+    .catch((error) => failure(cell, running, running?.failed ?? error));
   const closed = await within(LIMIT, running?.close() ?? Promise.resolve()).then(
     () => ({}),
     (error) => ({ ok: false, error: `it does not close: ${text(error)}\n${outcome.error ?? ''}` }),

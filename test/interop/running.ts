@@ -26,6 +26,7 @@ export class Running {
   /** What the daemon reported when all was well. */
   sas: DaemonSas | undefined;
   #connection: IkeConnection | undefined;
+  #failed: Error | undefined;
   #ends = new Map<4 | 6, Ends>();
 
   private constructor(
@@ -83,20 +84,33 @@ export class Running {
     if (this.spec.role === 'responder') await this.connect();
     else {
       await this.daemon.initiate();
-      this.#connection = await this.until('the IKE SA at our end', () => this.ours.accepted);
+      this.#use(await this.until('the IKE SA at our end', () => this.ours.accepted));
     }
     await this.agree();
   }
 
   /** Goes on with the IKE SA that the daemon has set up last. */
   follow(): void {
-    this.#connection = this.ours.accepted;
+    this.#use(this.ours.accepted!);
   }
 
   /** We set up the IKE SA. */
   async connect(): Promise<IkeConnection> {
-    this.#connection = await this.ours.connect();
-    return this.#connection;
+    return this.#use(await this.ours.connect());
+  }
+
+  #use(connection: IkeConnection): IkeConnection {
+    this.#connection = connection;
+    this.#failed = undefined;
+    connection.closed.then((error) => {
+      if (connection === this.#connection) this.#failed = error;
+    });
+    return connection;
+  }
+
+  /** Why the IKE SA has ended, if it failed: whatever is seen after that comes of it. */
+  get failed(): Error | undefined {
+    return this.#failed;
   }
 
   /** Waits until the daemon has just the Child SAs that we have, and keeps what it says of them. */
