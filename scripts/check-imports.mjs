@@ -33,6 +33,7 @@ const ALLOWED = {
     'native',
     'host',
   ],
+  select: [...CORE, 'crypto', 'forward', 'descriptor'],
   stock: [...CORE, 'crypto', 'ike', 'endpoint', 'forward', 'descriptor', 'relay'],
   probe: [...CORE, 'crypto', 'ike', 'backend', 'decode', 'endpoint', 'forward', 'telescope', 'native'],
   client: [

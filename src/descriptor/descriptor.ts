@@ -6,7 +6,7 @@ import { type Address, addressBytes, type Prefix, prefixContains, prefixText } f
 import { hex, utf8 } from '../wire/bytes.ts';
 import { base64 } from './base64.ts';
 import { canonicalJson, DescriptorError, parseText, validate } from './document.ts';
-import { addressOf, byFamily, octets, packetSize, poolOf, relayName } from './fields.ts';
+import { addressOf, byFamily, octets, operatorName, packetSize, poolOf, relayName } from './fields.ts';
 
 /** The largest IP packet that an overlay tunnel of AES-GCM over IPv4 carries on a link of 1500 octets. */
 export const DEFAULT_OVERLAY_MTU = 1446;
@@ -24,6 +24,8 @@ export interface RelayStatement {
   /** The largest IP packet that its overlay tunnels carry, in octets. */
   readonly overlayMtu: number;
   readonly exit: boolean;
+  /** Who runs it, by a name that their other relays state too: no path has two of one operator. */
+  readonly operator?: string;
   /** Rules in order, as text; absent for the exit's default. */
   readonly exitPolicy?: readonly string[];
 }
@@ -43,6 +45,7 @@ const documentSchema = z.strictObject({
   pools: byFamily(poolOf),
   overlayMtu: packetSize.default(DEFAULT_OVERLAY_MTU),
   exit: z.boolean(),
+  operator: operatorName.optional(),
   exitPolicy: z.array(z.string()).min(1).max(64).optional(),
   signature: octets(64),
 });
@@ -71,7 +74,7 @@ export function signDescriptor(statement: RelayStatement, key: SigningKey, crypt
     }),
     overlayMtu: statement.overlayMtu,
     exit: statement.exit,
-    ...present({ exitPolicy: statement.exitPolicy?.slice() }),
+    ...present({ operator: statement.operator, exitPolicy: statement.exitPolicy?.slice() }),
   };
   const signature = base64(crypto.signatures.sign(key, ED25519, signedOctets(unsigned)));
   const text = stringify({ ...unsigned, signature }, { lineWidth: 0 });

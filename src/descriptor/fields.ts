@@ -23,6 +23,11 @@ export const relayName = z
     'must be 1 to 63 letters, digits, dots, hyphens or underscores',
   );
 
+/** Names whoever runs a relay, such as a domain. */
+export const operatorName = z
+  .string('must be text; put it in quotes')
+  .regex(/^[\x21-\x7e]{1,128}$/, 'must be 1 to 128 printable ASCII characters, without spaces');
+
 /** At least one of both families. */
 export function byFamily<T>(field: (family: Family) => z.ZodType<T>) {
   return z

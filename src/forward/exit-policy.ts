@@ -105,3 +105,26 @@ export function exitPolicyAccepts(policy: ExitPolicy, buffer: Uint8Array, header
   }
   return false;
 }
+
+/**
+ * Whether a policy that somebody states lets a kind of traffic out. Without a destination, rules for a part of the Internet
+ * say nothing: the first rule for all of it decides.
+ * @param protocol - TCP or UDP (IANA's number)
+ */
+export function exitPolicyPermits(
+  policy: ExitPolicy,
+  protocol: number,
+  port: number,
+  destination?: { readonly family: Family; readonly bytes: Uint8Array },
+): boolean {
+  const rule = policy.rules.find(
+    ({ prefix, protocols, ports }) =>
+      (protocols === undefined || protocols.includes(protocol)) &&
+      (ports === undefined || ports.some(([low, high]) => port >= low && port <= high)) &&
+      (prefix === undefined ||
+        (destination === undefined
+          ? prefix.length === 0
+          : prefix.family === destination.family && prefixContains(prefix, destination.bytes))),
+  );
+  return rule?.accept === true;
+}

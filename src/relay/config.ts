@@ -4,7 +4,15 @@ import { z } from 'zod';
 import type { CryptoProvider, SigningKey } from '../crypto/provider.ts';
 import { EncryptionTransform } from '../crypto/transforms.ts';
 import { parseDescriptor, type RelayDescriptor, signDescriptor } from '../descriptor/descriptor.ts';
-import { addressOf, byFamily, packetSize, parsed, poolOf, relayName } from '../descriptor/fields.ts';
+import {
+  addressOf,
+  byFamily,
+  operatorName,
+  packetSize,
+  parsed,
+  poolOf,
+  relayName,
+} from '../descriptor/fields.ts';
 import { checkDisjointPools, fixedRelaySet } from '../descriptor/relay-set.ts';
 import { type SourceLimits, sourceLimits } from '../endpoint/half-open.ts';
 import { maxInnerPacket } from '../esp/overhead.ts';
@@ -86,6 +94,7 @@ const EXAMPLES = {
   'pool.ip6': 'ip6: fd00:1::/48',
   dns: 'dns: [9.9.9.9]',
   peers: 'peers: [relay-b.yaml]',
+  operator: 'operator: example.org',
   overlayMtu: 'overlayMtu: 1446',
   exit: 'exit: { kind: napt, address: { ip4: 192.0.2.2 } }',
   'exit.kind': 'kind: napt',
@@ -117,6 +126,7 @@ const text = z.string('must be text; put it in quotes').min(1, 'must not be empt
 
 const schema = z.strictObject({
   name: relayName,
+  operator: operatorName.optional(),
   key: text,
   address: byFamily(addressOf),
   pool: byFamily(poolOf),
@@ -233,6 +243,7 @@ export function parseRelayConfig(
   const descriptor = signDescriptor(
     {
       name: value.name,
+      operator: value.operator,
       addresses: value.address,
       pools: value.pool,
       overlayMtu: value.overlayMtu ?? Math.min(...mtus),

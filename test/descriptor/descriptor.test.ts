@@ -49,6 +49,17 @@ describe('a signed descriptor', () => {
     expect(signDescriptor(FULL, signingKey(1), nobleProvider())).toBe(TEXT);
   });
 
+  it('may name an operator, in the signed part', () => {
+    const text = signed(1, { ...FULL, operator: 'example.org' });
+    expect(parseDescriptor(text, crypto, 'a.yaml').operator).toBe('example.org');
+    expect(refusal(text.replace('example.org', 'example.net'))).toMatch(
+      /^a.yaml: signature: not by publicKey/,
+    );
+    expect(() => signed(1, { ...FULL, operator: 'two words' })).toThrow(
+      /operator: must be 1 to 128 printable/,
+    );
+  });
+
   it('may leave the overlay MTU out', () => {
     const key = signingKey(1);
     const document = { ...(parse(TEXT) as Record<string, unknown>) };

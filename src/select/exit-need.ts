@@ -1,0 +1,22 @@
+import type { RelayDescriptor } from '../descriptor/descriptor.ts';
+import { DEFAULT_EXIT_POLICY, exitPolicyPermits, parseExitPolicy } from '../forward/exit-policy.ts';
+import { type Address, addressBytes, familyOf } from '../wire/address.ts';
+import { IpProtocol } from '../wire/ip.ts';
+
+/** What a telescope has to let out. */
+export interface ExitNeed {
+  readonly protocol: 'tcp' | 'udp';
+  readonly port: number;
+  /** Unknown for a name that the exit's side resolves. */
+  readonly address?: Address;
+}
+
+/** Whether the relay is an exit, and its policy lets that out; for a name: to the Internet at large. */
+export function letsOut(relay: RelayDescriptor, { protocol, port, address }: ExitNeed): boolean {
+  if (!relay.exit) return false;
+  const policy = parseExitPolicy(relay.exitPolicy ?? DEFAULT_EXIT_POLICY, `relay '${relay.name}'`);
+  const number = protocol === 'tcp' ? IpProtocol.TCP : IpProtocol.UDP;
+  const destination =
+    address === undefined ? undefined : { family: familyOf(address), bytes: addressBytes(address) };
+  return exitPolicyPermits(policy, number, port, destination);
+}
