@@ -46,7 +46,7 @@ export { ConfigError } from './relay/config-document.ts';
 export { Relay, type RelayOptions, type RelayState } from './relay/relay.ts';
 export { type TelescopeBackend, userSpaceHops } from './telescope/backend.ts';
 export { TelescopeError } from './telescope/errors.ts';
-export type { RelayTarget } from './telescope/relay-target.ts';
+export { entryAddress, type RelayTarget } from './telescope/relay-target.ts';
 export {
   extend,
   type Hop,

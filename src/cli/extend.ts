@@ -8,6 +8,7 @@ import { defaultProvider } from '../crypto/default.ts';
 import type { RelayDescriptor } from '../descriptor/descriptor.ts';
 import { readPath } from '../descriptor/path-file.ts';
 import { INNER_MTU, MAX_HOPS } from '../telescope/telescope.ts';
+import type { Family } from '../wire/address.ts';
 import { type ExtendOutput, humanOutput, jsonOutput } from './extend-output.ts';
 import { ExitStatus, kindOf, STATUS_OF, UsageError } from './failure.ts';
 import { KEY_LOG_OPTION, prepareKeyLog } from './key-log.ts';
@@ -17,6 +18,7 @@ interface ExtendOptions {
   readonly backend: BackendChoice;
   readonly encapsulation?: Encapsulation;
   readonly innerMtu: number | 'max';
+  readonly family?: '4' | '6';
   /** Seconds. */
   readonly timeout: number;
   readonly json?: true;
@@ -60,6 +62,12 @@ export function extendCommand(): Command {
       new Option('--inner-mtu <octets>', '"max" or a number: another MTU than everybody else sets you apart')
         .default(INNER_MTU)
         .argParser(parseInnerMtu),
+    )
+    .addOption(
+      new Option('--family <number>', 'of the address that the exit assigns; default: 4 if it can').choices([
+        '4',
+        '6',
+      ]),
     )
     .addOption(new Option('--timeout <seconds>', 'for each hop').default(30).argParser(parseSeconds))
     .option('--json', 'report events as one JSON object per line')
@@ -151,6 +159,7 @@ async function runClient(
         backend: options.backend,
         encapsulation: options.encapsulation,
         innerMtu: options.innerMtu,
+        ...(options.family !== undefined && { family: Number(options.family) as Family }),
         hopTimeout: options.timeout * 1000,
         ...(options.keylog !== undefined && { keyLog: options.keylog }),
       },

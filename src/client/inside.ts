@@ -110,6 +110,7 @@ async function build(
       encapsulated: order.encapsulated,
       innerMtu: order.innerMtu === 'max' ? SMALLEST_INNER_MTU : order.innerMtu,
       signal: patience.signal,
+      ...(order.family !== undefined && { family: order.family }),
       ...(backend !== undefined && { backend }),
       ...(keyLog !== undefined && { keyLog }),
       onExtending(hop, relay) {

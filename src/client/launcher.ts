@@ -6,7 +6,8 @@ import { fileURLToPath } from 'node:url';
 import { requirePrograms } from '../host/command.ts';
 import { loadNative } from '../native/load.ts';
 import { tunLauncher } from '../native/perl-tun.ts';
-import { addressOf, type RelayTarget } from '../telescope/relay-target.ts';
+import { entryAddress, type RelayTarget } from '../telescope/relay-target.ts';
+import type { Family } from '../wire/address.ts';
 import { type Encapsulation, type HostSockets, openHostSockets } from './host-sockets.ts';
 import { type BackendChoice, chooseBackend, removeLeftovers } from './kernel-support.ts';
 import {
@@ -27,6 +28,8 @@ export interface LaunchOptions {
   readonly encapsulation?: Encapsulation;
   /** MTU of the TUN device in octets, or `max` for the most that the path carries. */
   readonly innerMtu: number | 'max';
+  /** Of the address that the exit assigns. Default: 4 if it assigns such. */
+  readonly family?: Family;
   /** Milliseconds in which each hop has to be built. */
   readonly hopTimeout: number;
   /** A directory that gets the keys of every hop, in Wireshark's files. Default: none does. */
@@ -81,7 +84,7 @@ export async function launch(
 ): Promise<LaunchedClient> {
   const withoutFfi = 'unavailable' in loadNative();
   requirePrograms(['unshare', 'ip', ...(withoutFfi ? (['perl'] as const) : [])]);
-  const entry = addressOf(options.path[0], 4) ?? addressOf(options.path[0], 6)!;
+  const entry = entryAddress(options.path[0]);
   const { kernel, fallback } = await chooseBackend(options.backend, entry);
   const sockets = await openHostSockets(entry, options.encapsulation, kernel);
   const ownUserNamespace = process.geteuid?.() !== 0;
@@ -121,6 +124,7 @@ function extendOrder(
     encapsulated: kernel ? options.encapsulation === 'udp' : sockets.rawEsp === undefined,
     kernel,
     innerMtu: options.innerMtu,
+    ...(options.family !== undefined && { family: options.family }),
     hopTimeout: options.hopTimeout,
     tunInherited,
     ...(options.keyLog !== undefined && { keyLog: resolve(options.keyLog) }),

@@ -6,8 +6,9 @@ import { z } from 'zod';
 
 const address = z.string();
 const octets = z.custom<Uint8Array>((value) => value instanceof Uint8Array, 'not octets');
+const family = z.union([z.literal(4), z.literal(6)]);
 const prefix = z.object({
-  family: z.union([z.literal(4), z.literal(6)]),
+  family,
   bytes: octets,
   length: z.int(),
 });
@@ -43,6 +44,8 @@ const order = z.discriminatedUnion('type', [
     /** The kernel carries the hops (`Fd.hostNetwork`), not this process. */
     kernel: z.boolean(),
     innerMtu,
+    /** Of the address that the exit assigns. */
+    family: family.optional(),
     hopTimeout: z.number(),
     tunInherited: z.boolean(),
     /** A directory for the keys of every hop. */

@@ -7,14 +7,10 @@ import {
   parseAddress,
   parsePrefix,
   prefixContains,
+  prefixText,
 } from '../wire/address.ts';
 import { fromBase64 } from './base64.ts';
-
-/** Blocks that pools may be of (RFC 1918, RFC 6598, RFC 4193): an address of a client must mean nothing to anybody else. */
-const PRIVATE = {
-  4: ['10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', '100.64.0.0/10'],
-  6: ['fc00::/7'],
-} as const;
+import { PRIVATE_BLOCKS } from './outer-family.ts';
 
 export const relayName = z
   .string('must be text; put it in quotes')
@@ -55,15 +51,15 @@ export function addressOf(family: Family) {
   });
 }
 
-/** A block that a relay assigns addresses from. */
+/** A block that a relay assigns addresses from: an address of a client must mean nothing to anybody else. */
 export function poolOf(family: Family) {
-  const blocks = PRIVATE[family].map(parsePrefix);
+  const blocks = PRIVATE_BLOCKS.filter((block) => block.family === family);
   return parsed((text): Prefix => {
     const pool = parsePrefix(text);
     if (pool.family !== family) throw new RangeError(`'${text}' is not an IPv${family} address block`);
     if (!blocks.some((block) => pool.length >= block.length && prefixContains(block, pool.bytes))) {
       throw new RangeError(
-        `'${text}' is not a private block: choose one inside ${PRIVATE[family].join(', ')}`,
+        `'${text}' is not a private block: choose one inside ${blocks.map(prefixText).join(', ')}`,
       );
     }
     return pool;

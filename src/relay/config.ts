@@ -13,6 +13,7 @@ import {
   poolOf,
   relayName,
 } from '../descriptor/fields.ts';
+import { outerFamily } from '../descriptor/outer-family.ts';
 import { checkDisjointPools, fixedRelaySet } from '../descriptor/relay-set.ts';
 import { type SourceLimits, sourceLimits } from '../endpoint/half-open.ts';
 import { maxInnerPacket } from '../esp/overhead.ts';
@@ -28,7 +29,6 @@ import {
 } from '../wire/address.ts';
 import { ConfigError, parseConfig } from './config-document.ts';
 import { decodeKeyFile } from './key-file.ts';
-import { overlayFamily } from './overlay-selectors.ts';
 
 /** How an exit reaches the Internet. */
 export interface ExitConfig {
@@ -228,7 +228,7 @@ export function parseRelayConfig(
   );
 
   const encapsulatedOnly = value.encapsulation === 'udp';
-  const families = peers.map((peer) => overlayFamily(value.address, peer.addresses));
+  const families = peers.map((peer) => outerFamily(value.address, peer.addresses));
   peers.forEach((peer, index) => {
     if (families[index] === undefined) {
       throw document.error(
@@ -237,7 +237,7 @@ export function parseRelayConfig(
       );
     }
   });
-  const mtus = [value.address.ip4 === undefined ? 6 : 4, ...families].map((family) =>
+  const mtus = [outerFamily(value.address), ...families].map((family) =>
     overlayMtuOf(value.mtu ?? DEFAULT_MTU, family as Family, encapsulatedOnly),
   );
   const descriptor = signDescriptor(

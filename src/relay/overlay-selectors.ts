@@ -1,5 +1,6 @@
 import type { RelayDescriptor } from '../descriptor/descriptor.ts';
-import type { Address, Family, Prefix } from '../wire/address.ts';
+import type { Addresses } from '../descriptor/outer-family.ts';
+import type { Prefix } from '../wire/address.ts';
 import {
   addressSelector,
   equalSelectors,
@@ -7,17 +8,10 @@ import {
   type TrafficSelector,
 } from '../wire/traffic-selector.ts';
 
-type Addresses = { readonly ip4?: Address; readonly ip6?: Address };
 type Ends = {
   readonly addresses: Addresses;
   readonly pools: { readonly ip4?: Prefix; readonly ip6?: Prefix };
 };
-
-/** The family of the network that two relays use between them: IPv4 if they can; undefined if they have none in common. */
-export function overlayFamily(a: Addresses, b: Addresses): Family | undefined {
-  if (a.ip4 !== undefined && b.ip4 !== undefined) return 4;
-  return a.ip6 !== undefined && b.ip6 !== undefined ? 6 : undefined;
-}
 
 /**
  * The traffic selectors of an overlay tunnel, on each side exactly a relay's public address and its pool, of the families

@@ -1,5 +1,6 @@
 import type { CryptoProvider } from '../crypto/provider.ts';
 import type { RelayDescriptor } from '../descriptor/descriptor.ts';
+import { outerFamily } from '../descriptor/outer-family.ts';
 import type { IkeConnection } from '../endpoint/connection.ts';
 import type { Endpoint } from '../endpoint/endpoint.ts';
 import { lifetimes } from '../endpoint/lifetimes.ts';
@@ -13,7 +14,7 @@ import { compareBytes } from '../wire/bytes.ts';
 import type { RelayConfig } from './config.ts';
 import type { DataPlane } from './data-plane.ts';
 import { watchIdle } from './idle-watch.ts';
-import { overlayFamily, overlayMismatch, overlaySelectors } from './overlay-selectors.ts';
+import { overlayMismatch, overlaySelectors } from './overlay-selectors.ts';
 import { relayAuthentication } from './profiles.ts';
 import { relaySchedule } from './schedule.ts';
 
@@ -165,7 +166,7 @@ export class Overlay {
   async #dial(): Promise<void> {
     if (this.#stopped || this.#connections.length > 0) return;
     const { config, endpoint, plane } = this.#options;
-    const family = overlayFamily(config.own.addresses, this.peer.addresses);
+    const family = outerFamily(config.own.addresses, this.peer.addresses);
     const address = family === 4 ? this.peer.addresses.ip4 : this.peer.addresses.ip6;
     const dialling = new AbortController();
     this.#dialling = dialling;

@@ -1,5 +1,6 @@
 import { AddressPool } from '../cp/address-pool.ts';
 import type { CryptoProvider } from '../crypto/provider.ts';
+import { outerFamily } from '../descriptor/outer-family.ts';
 import type { IkeConnection } from '../endpoint/connection.ts';
 import { Endpoint } from '../endpoint/endpoint.ts';
 import { lifetimes } from '../endpoint/lifetimes.ts';
@@ -246,8 +247,7 @@ function isPeerHost({ peers }: RelayConfig, { overlayPeer, address }: Origin): b
 
 /** The descriptor promises clients an overlay MTU. @throws LinkError if the host's network cannot carry it */
 function requireOverlayMtu({ own, encapsulatedOnly }: RelayConfig, link: Link): void {
-  const family = own.addresses.ip4 === undefined ? 6 : 4;
-  const possible = overlayMtuOf(link.mtu, family, encapsulatedOnly);
+  const possible = overlayMtuOf(link.mtu, outerFamily(own.addresses)!, encapsulatedOnly);
   if (own.overlayMtu <= possible) return;
   throw new LinkError(
     `the descriptor promises an overlay MTU of ${own.overlayMtu} octets, but a network of MTU ${link.mtu} carries ` +

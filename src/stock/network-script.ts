@@ -1,3 +1,4 @@
+import { isPrivate } from '../descriptor/outer-family.ts';
 import type { RelayConfig } from '../relay/config.ts';
 import { type Family, prefixText } from '../wire/address.ts';
 import { firewallRules } from './firewall.ts';
@@ -74,7 +75,8 @@ esac
 
 /**
  * Two routes make an overlay: what goes to an address that the peer has assigned; and what goes to the peer from an address that
- * we have assigned. Our own packets to the peer, such as the overlay's IKE and ESP, stay outside.
+ * we have assigned. Our own packets to the peer, such as the overlay's IKE and ESP, stay outside, unless they are
+ * to an address that is known inside only.
  */
 function deviceUp({ peer, device, mark, family, local, remote, inner }: OverlayPlan, mtu: number): string {
   const type = family === 4 ? 'vti' : 'vti6';
@@ -82,11 +84,14 @@ function deviceUp({ peer, device, mark, family, local, remote, inner }: OverlayP
     `# ${peer}`,
     `ip link add ${device} type ${type} local ${local} remote ${remote} key ${mark}`,
     `ip link set ${device} mtu ${mtu} up`,
-    ...inner.flatMap(({ family, own, peer, peerPool }) => [
-      ...(peerPool === undefined
+    ...inner.flatMap((each) => [
+      ...(each.peerPool === undefined
         ? []
-        : [`ip -${family} route add ${prefixText(peerPool)} dev ${device} src ${own}`]),
-      `ip -${family} route add ${peer} dev ${device} table ${TABLE}`,
+        : [`ip -${each.family} route add ${prefixText(each.peerPool)} dev ${device} src ${each.own}`]),
+      `ip -${each.family} route add ${each.peer} dev ${device} table ${TABLE}`,
+      ...(each.family === family || !isPrivate(each.peer)
+        ? []
+        : [`ip -${each.family} route add ${each.peer} dev ${device} src ${each.own}`]),
     ]),
   ]
     .map((line) => `  ${line}\n`)

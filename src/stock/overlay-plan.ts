@@ -1,5 +1,5 @@
+import { outerFamily } from '../descriptor/outer-family.ts';
 import type { RelayConfig } from '../relay/config.ts';
-import { overlayFamily } from '../relay/overlay-selectors.ts';
 import { type Address, type Family, hostPrefix, type Prefix } from '../wire/address.ts';
 
 /** The overlay tunnel to one peer, as a kernel and a daemon have to know it. */
@@ -46,7 +46,7 @@ export function overlayPlans({ own, peers }: RelayConfig): readonly OverlayPlan[
       const [ownPool, peerPool] = [own, peer].map(({ pools }) => ofFamily(pools, family));
       return [{ family, own: ours, peer: theirs, ownPool, peerPool }];
     });
-    const family = overlayFamily(own.addresses, peer.addresses)!;
+    const family = outerFamily(own.addresses, peer.addresses)!;
     return {
       peer: peer.name,
       keyId: peer.keyId,

@@ -14,8 +14,9 @@ import { type Address, type Family, familyOf } from '../wire/address.ts';
 import { type TelescopeBackend, userSpaceHops } from './backend.ts';
 import { TelescopeError } from './errors.ts';
 import { watchLiveness } from './liveness.ts';
+import { type HopAddresses, pathAddresses } from './path-addresses.ts';
 import { assignedAddress, buildSchedule, hopConfig } from './profile.ts';
-import { addressOf, type RelayTarget } from './relay-target.ts';
+import type { RelayTarget } from './relay-target.ts';
 
 /** The inner MTU of every telescope: one figure for the whole network, because a personal one is a fingerprint. */
 export const INNER_MTU = 1280;
@@ -30,7 +31,7 @@ export interface TelescopeOptions {
   readonly backend?: TelescopeBackend;
   /** Default: the system's. */
   readonly clock?: Clock;
-  /** Of the addresses that relays assign. Default: 4 if the whole path can, else 6. */
+  /** Of the address that the relay assigns; of a telescope, its exit. Default: 4, of an exit that does not assign such, 6. */
   readonly family?: Family;
   /** RFC 3948 at the first hop; deeper hops never encapsulate in UDP (K28). Default false. */
   readonly encapsulated?: boolean;
@@ -168,10 +169,10 @@ export async function openTelescope(
   const hops: Hop[] = [];
   try {
     let under = link;
-    const family = options.family ?? innerFamily(path);
+    const addresses = pathAddresses(path, options.family);
     for (const [index, relay] of path.entries()) {
       options.onExtending?.(index + 1, relay);
-      const hop = await extendNamed(under, relay, index, { ...options, family });
+      const hop = await extendNamed(under, relay, index, addresses[index], options);
       hops.push(hop);
       options.onHop?.(hop);
       under = hop.link;
@@ -185,31 +186,15 @@ export async function openTelescope(
   }
 }
 
-/** IPv4 inside costs 20 octets less at each hop; IPv6 where a relay has no IPv4 pool, or no IPv4 address to be reached at. */
-function innerFamily(path: readonly RelayTarget[]): Family {
-  const needsIp6 = path.some(
-    ({ pools, addresses }, index) =>
-      (pools.ip4 === undefined && pools.ip6 !== undefined) || (index > 0 && addresses.ip4 === undefined),
-  );
-  return needsIp6 ? 6 : 4;
-}
-
 async function extendNamed(
   link: Link,
   relay: RelayTarget,
   index: number,
-  options: TelescopeOptions = {},
+  { address, family }: HopAddresses,
+  options: TelescopeOptions,
 ): Promise<Hop> {
   try {
-    const family = options.family ?? 4;
-    const first = index === 0;
-    const address = first ? (addressOf(relay, 4) ?? addressOf(relay, 6)) : addressOf(relay, family);
-    if (address === undefined) {
-      throw new RangeError(
-        `the relay has no IPv${family} address, and the hop before it assigns IPv${family} ones`,
-      );
-    }
-    return await extend(link, relay, { address, first }, options);
+    return await extend(link, relay, { address, first: index === 0 }, { ...options, family });
   } catch (error) {
     options.signal?.throwIfAborted();
     throw new TelescopeError(index + 1, relay.name, 'extending to the relay', error);

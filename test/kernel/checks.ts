@@ -64,6 +64,14 @@ export async function checkUnderlay(
   for (const name of RELAYS.filter((each) => !ours.includes(each))) checkNothingCopied(name, captures);
 }
 
+/** @throws CheckError if an IPv4 packet is outside of all tunnels */
+export function checkOnlyIp6(captures: Captures): void {
+  for (const link of NODES) {
+    const other = captures.packets(link).find(({ family }) => family === 4);
+    if (other !== undefined) throw new CheckError(`an IPv4 packet from ${other.source} is on ${link}'s link`);
+  }
+}
+
 /** @throws CheckError */
 function checkHeaders(name: NodeName, captures: Captures): void {
   const sent = ownPackets(name, captures);

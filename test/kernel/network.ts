@@ -7,6 +7,8 @@ import { openWorld, type RelayName, type World } from './world.ts';
 export interface NetworkSpec {
   readonly kinds: Readonly<Record<RelayName, RelayKind>>;
   readonly families: Families;
+  /** Relays have IPv4 addresses too, inside of tunnels, and pools of it. */
+  readonly ip4Inside?: true;
   /** Of every link. */
   readonly mtu: number;
 }
@@ -19,12 +21,12 @@ export interface Network {
 }
 
 /** @param root - a folder with strongSwan */
-export async function openNetwork({ kinds, families, mtu }: NetworkSpec, root: string): Promise<Network> {
-  const world = await openWorld(mtu);
+export async function openNetwork({ kinds, ...options }: NetworkSpec, root: string): Promise<Network> {
+  const world = await openWorld(options.mtu);
   try {
     await serveWeb(world);
     await answerAtServer(world);
-    const relays = await startRelays(world, kinds, { root, families, mtu });
+    const relays = await startRelays(world, kinds, { root, ...options });
     return { world, relays, close: () => world.close() };
   } catch (error) {
     await world.close();

@@ -4,7 +4,7 @@ import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { stringify } from 'yaml';
 import type { ClientEvent } from '../../src/client/protocol.ts';
-import type { Address } from '../../src/wire/address.ts';
+import type { Address, Family } from '../../src/wire/address.ts';
 import type { Application } from './application.ts';
 import type { World } from './world.ts';
 
@@ -16,6 +16,8 @@ export interface OurClientOptions {
   /** The entries of a path file. */
   readonly path: readonly object[];
   readonly backend: 'userspace' | 'xfrm';
+  /** Of the address that the exit is to assign. */
+  readonly family?: Family;
 }
 
 export interface OurClient extends Application {
@@ -42,7 +44,8 @@ export async function openOurClient(world: World, options: OurClientOptions): Pr
     '--json',
     '--inner-mtu',
     'max',
-    ...backendOption(options),
+    ...(options.backend === 'userspace' ? [] : ['--backend', options.backend]),
+    ...(options.family === undefined ? [] : ['--family', String(options.family)]),
   ];
   const child = world.nodes[client].spawn(command, { stdio: ['ignore', 'pipe', 'pipe'] });
   const ended = once(child, 'close');
@@ -73,8 +76,4 @@ export async function openOurClient(world: World, options: OurClientOptions): Pr
       await ended;
     },
   };
-}
-
-function backendOption({ backend }: OurClientOptions): readonly string[] {
-  return backend === 'userspace' ? [] : ['--backend', backend];
 }

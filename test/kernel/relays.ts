@@ -3,13 +3,22 @@ import { dirname, join } from 'node:path';
 import { stringify } from 'yaml';
 import { defaultProvider } from '../../src/crypto/default.ts';
 import { RelayProcess } from '../../src/demo/relay-process.ts';
+import { ip } from '../../src/host/ip.ts';
 import { parseRelayConfig, type RelayConfig } from '../../src/relay/config.ts';
 import { encodeKeyFile } from '../../src/relay/key-file.ts';
 import { relayKit } from '../../src/stock/relay-kit.ts';
 import { prefixText } from '../../src/wire/address.ts';
 import { Charon } from './charon.ts';
 import { PROGRAM } from './our-client.ts';
-import { ADDRESSES, EXIT_ADDRESSES, POOLS, RELAYS, type RelayName, type World } from './world.ts';
+import {
+  ADDRESSES,
+  EXIT_ADDRESSES,
+  INSIDE_ADDRESSES,
+  POOLS,
+  RELAYS,
+  type RelayName,
+  type World,
+} from './world.ts';
 
 /** A router with strongSwan that `ike-telescope relay-config` has configured, or our relay, with either backend. */
 export type RelayKind = 'stock' | 'userspace' | 'xfrm';
@@ -39,6 +48,7 @@ export interface RelaysOptions {
   /** A folder with strongSwan. */
   readonly root: string;
   readonly families: Families;
+  readonly ip4Inside?: true;
   /** Of the links. */
   readonly mtu: number;
 }
@@ -50,6 +60,10 @@ export async function startRelays(
   options: RelaysOptions,
 ): Promise<Relays> {
   const configs = writeConfigs(world, kinds, options);
+  if (options.ip4Inside) {
+    for (const name of RELAYS)
+      await ip(['address', 'add', INSIDE_ADDRESSES[name], 'dev', 'lo'], { netns: world.nodes[name].pid });
+  }
   const charons = new Map<RelayName, Charon>();
   for (const name of RELAYS.filter((each) => kinds[each] === 'stock'))
     charons.set(name, await startStockRelay(world, name, configs[name], options.root));
@@ -134,16 +148,18 @@ function writeConfigs(
   ) as Record<RelayName, RelayConfig>;
 }
 
-function relayYaml(name: RelayName, kind: RelayKind, { families, mtu }: RelaysOptions): object {
-  const pick = <T>(of: Readonly<Record<'ip4' | 'ip6', T>>) =>
-    Object.fromEntries(families.map((family) => [family, of[family]]));
+function relayYaml(name: RelayName, kind: RelayKind, { families, ip4Inside, mtu }: RelaysOptions): object {
+  const pick = <T>(of: Readonly<Record<'ip4' | 'ip6', T>>, ip4: T) => ({
+    ...Object.fromEntries(families.map((family) => [family, of[family]])),
+    ...(ip4Inside && { ip4 }),
+  });
   const exit =
     kind === 'userspace' ? { kind: 'napt', address: { ip4: EXIT_ADDRESSES[name] } } : { kind: 'kernel' };
   return {
     name,
     key: `${name}.pem`,
-    address: pick(ADDRESSES[name]),
-    pool: pick(POOLS[name]),
+    address: pick(ADDRESSES[name], INSIDE_ADDRESSES[name]),
+    pool: pick(POOLS[name], POOLS[name].ip4),
     peers: peersOf(name).map((peer) => `${peer}.yaml`),
     publicSharedKey: PUBLIC_SHARED_KEY,
     exit,

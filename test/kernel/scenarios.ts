@@ -38,6 +38,7 @@ const MIXED = network({ A: 'stock', B: 'userspace', C: 'stock' });
 const OURS = network({ A: 'xfrm', B: 'xfrm', C: 'xfrm' });
 const KERNEL_MIXED = network({ A: 'stock', B: 'xfrm', C: 'stock' });
 const IP6 = { ...STOCK, families: ['ip6'] } as const;
+const IP4_IN_IP6 = { ...IP6, ip4Inside: true } as const;
 const LARGER_IP6 = { ...IP6, mtu: 1508 };
 
 function network(kinds: NetworkSpec['kinds']): NetworkSpec {
@@ -78,11 +79,14 @@ export const SCENARIOS: Readonly<Record<string, Scenario | PlainScenario>> = {
     'userspace',
   ),
   'i-userspace': hostileRelay('a hostile A injects into the overlay to B, our relay in user space', MIXED),
+  g: telescope('an IPv6 Internet, IPv4 between relays, and an IPv6 address at the end', IP4_IN_IP6, 'xfrm', {
+    mtu: 1314,
+  }),
   'g-two-layers': telescope('IPv6 everywhere, two layers on links of 1500', IP6, 'xfrm', {
     path: ['A', 'B'],
     mtu: 1350,
   }),
-  'g-three-layers': telescope('IPv6 everywhere, three layers on links of 1508', LARGER_IP6, 'userspace', {
+  'g-three-layers': telescope('IPv6 everywhere, three layers on links of 1508', LARGER_IP6, 'xfrm', {
     mtu: 1282,
   }),
   'relay-guards': relayGuards(OURS),
@@ -101,6 +105,7 @@ export const GUESTS: readonly (readonly string[])[] = [
     'h-userspace',
     'rates',
     'i',
+    'g',
     'g-two-layers',
     'g-three-layers',
   ],

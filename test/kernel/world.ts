@@ -25,6 +25,13 @@ export const ADDRESSES: Readonly<Record<NodeName, { readonly ip4: Address; reado
   D: { ip4: '203.0.113.179', ip6: '2001:db8:d::179' },
 };
 
+/** Of each relay, for an IPv6 Internet: known inside of tunnels only. */
+export const INSIDE_ADDRESSES: Readonly<Record<RelayName, Address>> = {
+  A: '10.219.0.113',
+  B: '10.219.0.157',
+  C: '10.219.0.211',
+};
+
 /** A second address of each relay, routed to it and not its own, for an exit that does NAPT by itself. */
 export const EXIT_ADDRESSES: Readonly<Record<RelayName, Address>> = {
   A: '198.51.100.213',

@@ -69,3 +69,19 @@ it.each(FIREWALLS)('a network that cannot go up leaves nothing behind either: %s
     expect(await state(namespace)).toBe(before);
   });
 });
+
+it("a router's own packets stay in the overlay to where nobody else leads", () => {
+  const text = (own: string, peer: string) => {
+    const config = kitConfig(1, [`address: { ip4: ${own}, ip6: "2001:db8::1" }`, 'peers: [2.yaml]']);
+    const [other] = config.peers;
+    const addresses = { ...other.addresses, ip4: peer };
+    const plans = overlayPlans({ ...config, peers: [{ ...other, addresses }] });
+    return networkScript(config, plans, 'nftables');
+  };
+  const hidden = text('10.99.0.1', '10.99.0.2');
+  expect(hidden).toContain('ip link add overlay1 type vti6 local 2001:db8::1 remote 2001:db8::2');
+  expect(hidden).toContain('ip -4 route add 10.99.0.2 dev overlay1 src 10.99.0.1');
+  const open = text('192.0.2.1', '192.0.2.2');
+  expect(open).toContain('ip link add overlay1 type vti local 192.0.2.1 remote 192.0.2.2');
+  expect(open).not.toContain('route add 2001:db8::2 dev overlay1 src');
+});

@@ -1,3 +1,4 @@
+import { isPrivate, outerFamily } from '../../descriptor/outer-family.ts';
 import {
   type Address,
   type Family,
@@ -7,7 +8,6 @@ import {
   prefixText,
 } from '../../wire/address.ts';
 import { overlayMtuOf, type RelayConfig } from '../config.ts';
-import { overlayFamily } from '../overlay-selectors.ts';
 
 /** A VTI device: packets that are sent to it leave on an SA of its mark or not at all, and what such an SA opens comes out of it. */
 export interface VtiDevice {
@@ -92,7 +92,7 @@ export function layoutOf(config: RelayConfig, names: Names, mtu: (family: Family
     prefix: names.prefix,
     clients: families.map((family) => device(family, false)),
     overlays: peers.map((peer) => {
-      const family = overlayFamily(own.addresses, peer.addresses)!;
+      const family = outerFamily(own.addresses, peer.addresses)!;
       return {
         ...device(family, encapsulatedOnly),
         peer: peer.keyId,
@@ -143,7 +143,8 @@ export function deviceCommands(layout: Layout): readonly string[] {
 
 /**
  * `ip` commands of a family that route between the devices. To a peer, packets of our clients go through its overlay, and ours do not: they are
- * the overlay's own IKE and ESP. Where the device is not there, or down, packets go nowhere rather than out in clear.
+ * the overlay's own IKE and ESP, unless the address is known inside only. Where the device is not there, or down, packets go nowhere rather
+ * than out in clear.
  */
 export function routeCommands({ clients, overlays, own, table }: Layout, family: Family): readonly string[] {
   const route = (to: Prefix, device: string) => [
@@ -159,11 +160,12 @@ export function routeCommands({ clients, overlays, own, table }: Layout, family:
       .flatMap(({ pool }) =>
         pool === undefined ? [] : [...route(pool, clients[0].name), rule('from', pool), rule('to', pool)],
       ),
-    ...overlays.flatMap(({ name, inner }) =>
+    ...overlays.flatMap(({ name, inner, family: outer }) =>
       inner
         .filter(isMeant)
         .flatMap(({ address, pool }) => [
           ...route(hostPrefix(address), name),
+          ...(outer === family || !isPrivate(address) ? [] : [rule('to', hostPrefix(address))]),
           ...(pool === undefined ? [] : [...route(pool, name), rule('to', pool)]),
         ]),
     ),

@@ -1,6 +1,7 @@
+import type { Family } from '../../../src/wire/address.ts';
 import type { Application } from '../application.ts';
 import { Captures } from '../captures.ts';
-import { checkUnderlay, expectEqual, headersOf } from '../checks.ts';
+import { checkOnlyIp6, checkUnderlay, expectEqual, headersOf } from '../checks.ts';
 import { checkMarked, checkMtu } from '../mtu.ts';
 import type { NetworkSpec } from '../network.ts';
 import { openOurClient } from '../our-client.ts';
@@ -39,7 +40,7 @@ export function telescope(
     async run(stage) {
       const { world, relays, say } = stage;
       const captures = new Captures(world);
-      const client = await openClient(stage, kind, 'S', path);
+      const client = await openClient(stage, kind, 'S', path, network.ip4Inside && 6);
       say('the telescope is up');
       const [entry, exit] = [path[0], path[path.length - 1]];
       await expectFiles(client, relays[exit], family);
@@ -47,6 +48,7 @@ export function telescope(
       if (kind !== 'stock') await checkMarked(client, server);
       const ours = [...(kind === 'stock' ? [] : ['S' as const]), ...ourRelays(relays)];
       await checkUnderlay(world, captures, { clients: [{ name: 'S', entry }], ours });
+      if (family === 'ip6') checkOnlyIp6(captures);
       const headers = (['S', entry] as const).map(
         (name) => [`headers of ${name}`, headersOf(name, captures).join('; ')] as const,
       );
@@ -70,13 +72,14 @@ export function openClient(
   kind: ClientKind,
   client: 'S' | 'T',
   path: readonly RelayName[],
+  family?: Family,
 ): Promise<Application> {
   if (kind === 'stock') return openStockClient(world, { root, client, path, relays });
   // Whoever writes a path knows of a router without our software what it tells him.
   const hops = path.map((name, index) =>
     relays[name].kind === 'stock' && index === 0 ? unsignedHop(relays[name]) : relays[name].pathEntry,
   );
-  return openOurClient(world, { client, path: hops, backend: kind });
+  return openOurClient(world, { client, path: hops, backend: kind, family });
 }
 
 /** Moves a file each way; D sees the exit. */

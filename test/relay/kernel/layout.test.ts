@@ -52,6 +52,17 @@ describe("the layout of a relay's kernel", () => {
     ]);
   });
 
+  it('has its own packets stay in the overlay to where nobody else leads', () => {
+    const hidden = { ...a.own, addresses: { ip4: '10.99.0.1', ip6: '2001:db8::1' } };
+    const peer = { ...a.peers[0], addresses: { ip4: '10.99.0.2', ip6: '2001:db8::2' } };
+    const inside = layoutOf({ ...a, own: hidden, peers: [peer] }, names(), () => 1500);
+    const [overlay] = inside.overlays;
+    expect([overlay.family, overlay.local, overlay.remote]).toEqual([6, '2001:db8::1', '2001:db8::2']);
+    const rule = 'rule add pref 1670 to 10.99.0.2/32';
+    expect(routeCommands(inside, 4)).toContain(`${rule} lookup ${inside.table}`);
+    expect(routeCommands(layout, 4).join()).not.toContain('to 192.0.2.2/32 lookup');
+  });
+
   it('has a device for the clients of each family, and routes those of the second one by one', () => {
     const own = { ...a.own, addresses: { ip4: '192.0.2.1', ip6: '2001:db8::1' } };
     const both: Layout = layoutOf({ ...a, own }, names(), () => 1500);
