@@ -171,8 +171,15 @@ export function* installInbound(
   if (keyExchange !== undefined) zero(...keyExchange.secrets);
   const { initiatorToResponder, responderToInitiator } = derived;
   const isInitiator = role === 'initiator';
-  const limits = childLimits(sa.config.childLifetime, suite);
-  const common = { suite, path, tunnel, ...(limits !== undefined && { limits }) };
+  const { childLifetime } = sa.config;
+  const limits = childLimits(childLifetime, suite);
+  const common = {
+    suite,
+    path,
+    tunnel,
+    ...(limits !== undefined && { limits }),
+    ...(childLifetime !== undefined && { lifetime: childLifetime.hard }),
+  };
   const fromPeer = isInitiator ? responderToInitiator : initiatorToResponder;
   const toPeer = isInitiator ? initiatorToResponder : responderToInitiator;
   const inbound: SaParameters = { ...common, spi: spiIn, keys: fromPeer };

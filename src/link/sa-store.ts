@@ -1,5 +1,6 @@
 import type { Address } from '../wire/address.ts';
 import type { TrafficSelector } from '../wire/traffic-selector.ts';
+import type { Millis } from './clock.ts';
 import type { Origin } from './link.ts';
 import type { Packet } from './packet.ts';
 
@@ -34,6 +35,8 @@ export interface SaParameters {
   readonly tunnel: TunnelPolicy;
   /** What it may carry; absent: whatever its sequence numbers suffice for. */
   readonly limits?: SaLimits;
+  /** Milliseconds until IKE has removed it for sure. Absent: it may stay for ever. */
+  readonly lifetime?: Millis;
 }
 
 /** What one SA may carry: past a soft limit it is to be replaced, past a hard one it carries nothing. Inner packets. */

@@ -2,6 +2,7 @@ import {
   describeFailure,
   isDone,
   type XfrmChannel,
+  XfrmError,
   type XfrmFailure,
 } from '../../src/backend/xfrm/channel.ts';
 import type {
@@ -17,12 +18,16 @@ import type { Xfrm } from '../../src/backend/xfrm/xfrm.ts';
 
 const NOTHING = { octets: 0, packets: 0, replayed: 0, badIcv: 0 };
 
-/** The IPsec of a kernel that carries nothing: which SAs and policies there are. */
+type FakeState = XfrmState & InstalledState;
+
+/** The IPsec of a kernel that carries nothing, and that tells no keys: which SAs and policies there are. */
 export class FakeKernel implements XfrmChannel {
-  readonly installed = new Map<string, InstalledState>();
+  readonly installed = new Map<string, FakeState>();
   readonly rules = new Map<string, XfrmPolicy>();
   /** Called before each request: the errno of its failure, if any. */
   refuse: (request: XfrmRequest) => string | undefined = () => undefined;
+  /** It does not tell of an SA. */
+  fails = false;
   /** Awaited before each request. */
   delay: () => Promise<void> = async () => {};
   /** Called after each request. */
@@ -42,12 +47,14 @@ export class FakeKernel implements XfrmChannel {
 
   async state(id: XfrmStateId): Promise<InstalledState | undefined> {
     await this.delay();
-    return this.installed.get(stateKey(id));
+    if (this.fails) throw new XfrmError('the kernel does not tell of its IPsec: EIO');
+    const state = this.installed.get(stateKey(id));
+    return state && told(state);
   }
 
   async states(): Promise<readonly InstalledState[]> {
     await this.delay();
-    return [...this.installed.values()];
+    return [...this.installed.values()].map(told);
   }
 
   async policies(): Promise<readonly XfrmPolicy[]> {
@@ -66,7 +73,7 @@ export class FakeKernel implements XfrmChannel {
   }
 
   /** Has an SA carry more, and past a hard limit be gone. */
-  carry(spi: number, packets: number): InstalledState {
+  carry(spi: number, packets: number): FakeState {
     const [key, state] = [...this.installed].find(([, { spi: other }]) => other === spi)!;
     const carried = { ...state, packets: state.packets + packets, octets: state.octets + 100 * packets };
     this.installed.set(key, carried);
@@ -116,8 +123,12 @@ export function fakeXfrm(channel: XfrmChannel): Xfrm & { readonly taken: Readonl
   };
 }
 
+function told({ algorithms: _, ...state }: FakeState): InstalledState {
+  return state;
+}
+
 /** With a copy of the keys, as the kernel has one. */
-function keep(state: XfrmState): InstalledState {
+function keep(state: XfrmState): FakeState {
   return { ...structuredClone(state), ...NOTHING };
 }
 

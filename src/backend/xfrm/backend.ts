@@ -14,19 +14,24 @@ import type {
 import { hex } from '../../wire/bytes.ts';
 import type { TrafficSelector } from '../../wire/traffic-selector.ts';
 import { Usage } from '../usage.ts';
-import { xfrmAlgorithms } from './algorithms.ts';
 import type { XfrmFailure } from './channel.ts';
-import type { InstalledState, XfrmEvent, XfrmRequest, XfrmScope, XfrmState, XfrmStateId } from './model.ts';
+import {
+  byPath,
+  continuation,
+  forgetKeys,
+  isSamePlace,
+  type KernelSa,
+  NOTHING,
+  stateOf,
+  sum,
+} from './kernel-sa.ts';
+import type { InstalledState, XfrmEvent, XfrmRequest, XfrmScope } from './model.ts';
 import { TunnelPolicies } from './policies.ts';
-import { type KernelSa, XfrmTunnel } from './tunnel.ts';
+import { XfrmTunnel } from './tunnel.ts';
 import type { Xfrm } from './xfrm.ts';
 
 const log = createDebug('ike-telescope:xfrm');
 
-/** Sequence numbers that are told apart from replays (RFC 4303 3.4.3), as in user space. */
-const REPLAY_WINDOW = 1024;
-/** What may have left between the look at an SA's sequence number and its deletion: no number is used twice with one key. */
-const SEQUENCE_GAP = 2 ** 16;
 /** Milliseconds between two looks at what SAs have carried; and in looks, when there are so many SAs that they take long. */
 const LOOK_INTERVAL = 2_000;
 const LOOK_PAUSE = 5;
@@ -130,31 +135,30 @@ class XfrmBackend implements Backend {
     const isTaken =
       direction === 'inbound'
         ? this.#byInboundSpi.has(sa.spi)
-        : existing?.outbound.some(({ id }) => id.spi === sa.spi);
+        : existing?.outbound.some(({ state }) => state.spi === sa.spi);
     if (isTaken) return { ok: false, error: `the ${direction} SPI is in use` };
     let tunnel = existing;
     try {
       tunnel ??= this.#newTunnel(sa);
       const { policies } = tunnel;
-      const state = stateOf(direction, sa, policies);
-      const usage = new Usage(direction, sa, this.#onSaEvent);
-      const { destination, spi } = state;
       const installed: KernelSa = {
         direction,
-        id: { destination, spi, ...policies.scope },
         path: sa.path,
-        usage,
+        state: stateOf(direction, sa, policies),
+        usage: new Usage(direction, sa, this.#onSaEvent),
+        before: NOTHING,
       };
-      const failure = await this.#applyOrUndo(installRequests(policies, installed, state));
+      const failure = await this.#applyOrUndo(installRequests(policies, installed));
       if (failure === undefined) {
         this.#adopt(tunnel, installed);
         return { ok: true, spi: sa.spi };
       }
-      this.#releaseUnused(tunnel.policies);
+      forgetKeys(installed.state);
+      this.#releaseUnused(policies);
       return { ok: false, error: failure.error };
     } catch (error) {
       if (tunnel !== undefined) this.#releaseUnused(tunnel.policies);
-      return { ok: false, error: error instanceof Error ? error.message : String(error) };
+      return { ok: false, error: textOf(error) };
     }
   }
 
@@ -195,9 +199,10 @@ class XfrmBackend implements Backend {
       tunnel.outbound.unshift(sa);
       policies.senders.unshift(sa);
     } else {
-      tunnel.inbound.set(sa.id.spi, sa);
-      this.#byInboundSpi.set(sa.id.spi, tunnel);
-      this.#reserved.delete(sa.id.spi);
+      const { spi } = sa.state;
+      tunnel.inbound.set(spi, sa);
+      this.#byInboundSpi.set(spi, tunnel);
+      this.#reserved.delete(spi);
     }
     this.#lookLater(0);
   }
@@ -216,7 +221,9 @@ class XfrmBackend implements Backend {
           ? undefined
           : this.#tunnels.get(tunnelId);
     const sa =
-      direction === 'inbound' ? tunnel?.inbound.get(spi) : tunnel?.outbound.find(({ id }) => id.spi === spi);
+      direction === 'inbound'
+        ? tunnel?.inbound.get(spi)
+        : tunnel?.outbound.find(({ state }) => state.spi === spi);
     if (tunnel === undefined || sa === undefined) return { ok: true, spi };
     const isLast = tunnel.sas.length === 1;
     const failure = isLast ? await this.#removeTunnel(tunnel) : await this.#removeSa(tunnel, sa);
@@ -228,15 +235,16 @@ class XfrmBackend implements Backend {
     const [newest, next] = policies.senders;
     const failure = await this.#xfrm.channel.apply([
       ...(sa === newest ? policies.sendOn(next) : []),
-      { kind: 'delete-state', id: sa.id },
+      { kind: 'delete-state', id: sa.state },
     ]);
     if (failure !== undefined) return failure;
+    forgetKeys(sa.state);
     if (sa.direction === 'outbound') {
       outbound.splice(outbound.indexOf(sa), 1);
       policies.senders.splice(policies.senders.indexOf(sa), 1);
     } else {
-      tunnel.inbound.delete(sa.id.spi);
-      this.#byInboundSpi.delete(sa.id.spi);
+      tunnel.inbound.delete(sa.state.spi);
+      this.#byInboundSpi.delete(sa.state.spi);
     }
     return undefined;
   }
@@ -249,6 +257,7 @@ class XfrmBackend implements Backend {
       log('a tunnel is not removed: %s', failure.error);
       return failure;
     }
+    for (const { state } of tunnel.sas) forgetKeys(state);
     this.#tunnels.delete(tunnel.policy.id);
     for (const spi of tunnel.inbound.keys()) this.#byInboundSpi.delete(spi);
     for (const sa of tunnel.outbound) policies.senders.splice(policies.senders.indexOf(sa), 1);
@@ -260,39 +269,58 @@ class XfrmBackend implements Backend {
     return undefined;
   }
 
-  /** Its SAs keep their keys and sequence numbers; packets are refused, not sent in clear, while they have no SA. */
+  /** While they have no SA, packets are refused, not sent in clear; afterwards they leave again, also if the move has failed. */
   async #move(spi: number, tunnelId: string, path: Origin): Promise<SaResult> {
     const tunnel = this.#tunnels.get(tunnelId);
-    const sa = tunnel?.outbound.find(({ id }) => id.spi === spi);
+    const sa = tunnel?.outbound.find(({ state }) => state.spi === spi);
     if (tunnel === undefined || sa === undefined) return { ok: true, spi };
     const { policies } = tunnel;
     const isUsed = sa === policies.senders[0];
-    let failure = isUsed ? await this.#xfrm.channel.apply(policies.sendOn(undefined)) : undefined;
-    failure ??= await this.#relocate(tunnel, sa, path);
-    for (const inbound of tunnel.inbound.values()) failure ??= await this.#relocate(tunnel, inbound, path);
-    if (isUsed) failure ??= await this.#xfrm.channel.apply(policies.sendOn(policies.senders[0]));
+    const sendOn = async (sender: KernelSa | undefined) =>
+      isUsed ? this.#xfrm.channel.apply(policies.sendOn(sender)) : undefined;
+    let failure: Pick<XfrmFailure, 'error'> | undefined = await sendOn(undefined);
+    failure ??= await this.#relocate(tunnel, [sa, ...tunnel.inbound.values()], path);
+    const stuck = await sendOn(policies.senders[0]);
+    if (stuck !== undefined) log('a tunnel that has moved sends nothing: %s', stuck.error);
+    failure ??= stuck;
     return failure === undefined ? { ok: true, spi } : { ok: false, error: failure.error };
   }
 
-  /** Has an SA go along another path, in the kernel and here. One that has expired stays away. */
-  async #relocate(tunnel: XfrmTunnel, sa: KernelSa, path: Origin): Promise<XfrmFailure | undefined> {
-    if (isSamePlace(sa, path)) return undefined;
-    const { channel } = this.#xfrm;
-    const state = await channel.state(sa.id);
-    const ends = endsOf(sa.direction, path);
-    const moved: KernelSa = { ...sa, id: { ...sa.id, destination: ends.destination }, path };
-    if (state !== undefined) {
-      const sent = state.replay.sent + (sa.direction === 'outbound' ? SEQUENCE_GAP : 0);
-      const { encapsulation: _, ...kept } = { ...state, replay: { ...state.replay, sent } };
-      const failure = await channel.apply([
-        { kind: 'delete-state', id: sa.id },
-        { kind: 'add-state', state: { ...kept, ...ends } },
-      ]);
-      if (failure !== undefined) return failure;
+  /** Has SAs go along another path, in the kernel and here: all or none. Those that have expired stay away. */
+  async #relocate(
+    tunnel: XfrmTunnel,
+    sas: readonly KernelSa[],
+    path: Origin,
+  ): Promise<Pick<XfrmFailure, 'error'> | undefined> {
+    const moves: { readonly sa: KernelSa; readonly kept: KernelSa; readonly moved: KernelSa }[] = [];
+    const steps: Step[] = [];
+    try {
+      for (const sa of sas) {
+        const now = isSamePlace(sa, path) ? undefined : await this.#xfrm.channel.state(sa.state);
+        if (now === undefined) continue;
+        const kept = { ...sa, before: sum(sa.before, now) };
+        const moved = byPath(kept, path);
+        moves.push({ sa, kept, moved });
+        steps.push(
+          {
+            request: { kind: 'delete-state', id: sa.state },
+            undo: { kind: 'add-state', state: continuation(kept, now.replay) },
+          },
+          {
+            request: { kind: 'add-state', state: continuation(moved, now.replay) },
+            undo: { kind: 'delete-state', id: moved.state },
+          },
+        );
+      }
+    } catch (error) {
+      return { error: textOf(error) };
     }
-    if (sa.direction === 'inbound') tunnel.inbound.set(sa.id.spi, moved);
-    else for (const list of [tunnel.outbound, tunnel.policies.senders]) list[list.indexOf(sa)] = moved;
-    return undefined;
+    const failure = await this.#applyOrUndo(steps);
+    for (const [index, { sa, kept, moved }] of moves.entries()) {
+      if (failure === undefined) tunnel.replace(sa, moved);
+      else if (2 * index < failure.index) tunnel.replace(sa, kept); // it was deleted, and added again
+    }
+    return failure;
   }
 
   /** Requests that are carried out all, or none of them. */
@@ -311,15 +339,17 @@ class XfrmBackend implements Backend {
         this.#look();
         return;
       case 'expired': {
-        const found = this.#find(event.state.reqid, event.state);
-        if (found === undefined) return;
-        const { tunnel, sa } = found;
-        tunnel.observe(sa, event.state);
-        if (event.hard) sa.usage.end();
+        if (!event.hard) {
+          this.#lookAt(event.state);
+          return;
+        }
+        const found = this.#find(event.state);
+        found?.tunnel.observe(found.sa, event.state);
+        found?.sa.usage.end();
         return;
       }
       case 'moved': {
-        const found = this.#find(event.reqid, event.id);
+        const found = this.#find({ ...event.id, reqid: event.reqid });
         if (found === undefined) return;
         const { tunnel, sa } = found;
         const path = { ...sa.path, address: event.address, port: event.port };
@@ -327,6 +357,15 @@ class XfrmBackend implements Backend {
         return;
       }
     }
+  }
+
+  /** Looks at one SA: what an event says of it may be from where it was before it moved. */
+  #lookAt(id: StateOfOurs): void {
+    this.#inTurn(async () => {
+      const found = this.#find(id);
+      const state = found && (await this.#xfrm.channel.state(found.sa.state));
+      if (state !== undefined) found?.tunnel.observe(found.sa, state);
+    }).catch((error) => log('an SA cannot be looked at: %s', error));
   }
 
   /** Looks at every SA: what it has carried, and whether it is there at all. */
@@ -352,18 +391,15 @@ class XfrmBackend implements Backend {
   }
 
   #observe(state: InstalledState, there: Set<KernelSa>): void {
-    const found = this.#find(state.reqid, state);
+    const found = this.#find(state);
     if (found === undefined) return;
     there.add(found.sa);
     found.tunnel.observe(found.sa, state);
   }
 
-  #find(
-    reqid: number,
-    state: Pick<XfrmStateId, 'destination' | 'spi'>,
-  ): { readonly tunnel: XfrmTunnel; readonly sa: KernelSa } | undefined {
-    for (const tunnel of this.#byReqid.get(reqid)?.tunnels ?? []) {
-      const sa = tunnel.find(state);
+  #find(id: StateOfOurs): { readonly tunnel: XfrmTunnel; readonly sa: KernelSa } | undefined {
+    for (const tunnel of this.#byReqid.get(id.reqid)?.tunnels ?? []) {
+      const sa = tunnel.find(id);
       if (sa !== undefined) return { tunnel, sa };
     }
     return undefined;
@@ -381,14 +417,22 @@ function keyOf({ local, remote }: TunnelPolicy, { linkId, address }: Origin, sco
   return JSON.stringify([linkId, address, scope.mark, scope.interfaceId, textOf(local), textOf(remote)]);
 }
 
+/** What tells a state of ours from others. */
+type StateOfOurs = Pick<InstalledState, 'reqid' | 'destination' | 'spi'>;
+
 interface Step {
   readonly request: XfrmRequest;
   readonly undo: XfrmRequest;
 }
 
-function installRequests(policies: TunnelPolicies, sa: KernelSa, state: XfrmState): readonly Step[] {
+function textOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+function installRequests(policies: TunnelPolicies, sa: KernelSa): readonly Step[] {
+  const { state } = sa;
   const steps: Step[] = [
-    { request: { kind: 'add-state', state }, undo: { kind: 'delete-state', id: sa.id } },
+    { request: { kind: 'add-state', state }, undo: { kind: 'delete-state', id: state } },
   ];
   const sender = sa.direction === 'outbound' ? sa : undefined;
   if (policies.tunnels.size === 0) {
@@ -400,47 +444,4 @@ function installRequests(policies: TunnelPolicies, sa: KernelSa, state: XfrmStat
       steps.push({ request, undo: before[index] });
   }
   return steps;
-}
-
-/** Where an SA's packets come from and go to. */
-function endsOf(
-  direction: 'inbound' | 'outbound',
-  { address, port, localAddress, localPort, encapsulated }: Origin,
-): Pick<XfrmState, 'source' | 'destination' | 'encapsulation'> {
-  const [peer, self] = [
-    { address, port },
-    { address: localAddress, port: localPort },
-  ];
-  const [from, to] = direction === 'inbound' ? [peer, self] : [self, peer];
-  return {
-    source: from.address,
-    destination: to.address,
-    ...(encapsulated && { encapsulation: { sourcePort: from.port, destinationPort: to.port } }),
-  };
-}
-
-/** Whether the kernel's SA is the same by either path: what comes in is told by its source only in UDP. */
-function isSamePlace({ direction, path }: KernelSa, other: Origin): boolean {
-  const [a, b] = [endsOf(direction, path), endsOf(direction, other)];
-  const isInUdp = a.encapsulation !== undefined;
-  return (
-    a.destination === b.destination &&
-    (a.source === b.source || (direction === 'inbound' && !isInUdp)) &&
-    a.encapsulation?.sourcePort === b.encapsulation?.sourcePort &&
-    a.encapsulation?.destinationPort === b.encapsulation?.destinationPort
-  );
-}
-
-/** @throws UnsupportedAlgorithm, RangeError */
-function stateOf(direction: 'inbound' | 'outbound', sa: SaParameters, policies: TunnelPolicies): XfrmState {
-  const { spi, suite, keys, path, limits = {} } = sa;
-  return {
-    ...endsOf(direction, path),
-    spi,
-    ...policies.scope,
-    reqid: policies.reqid,
-    algorithms: xfrmAlgorithms(suite, keys),
-    replay: { extended: suite.esn, sent: 0, received: 0, window: REPLAY_WINDOW },
-    limits,
-  };
 }

@@ -14,13 +14,13 @@ import {
 import { parseEvent, parsePolicies, parseStates, requestLine, stateQuery } from './ip-text.ts';
 import type { InstalledState, XfrmEvent, XfrmPolicy, XfrmRequest, XfrmStateId } from './model.ts';
 
-/** Errno names by what `ip` prints of them. */
+/** Errno names by what `ip` prints of them, or how that begins. */
 const CODES: ReadonlyMap<string, string> = new Map([
   ['File exists', 'EEXIST'],
   ['No such process', 'ESRCH'],
   ['No such file or directory', 'ENOENT'],
   ['Operation not permitted', 'EPERM'],
-  ['Function not implemented', 'ENOSYS'],
+  ['Function not ', 'ENOSYS'],
   ['Protocol not supported', 'EPROTONOSUPPORT'],
   ['Invalid argument', 'EINVAL'],
 ]);
@@ -76,7 +76,7 @@ class IpChannel implements XfrmChannel {
   }
 
   async states(): Promise<readonly InstalledState[]> {
-    return parseStates(await this.#print(['-s', 'xfrm', 'state', 'list']));
+    return parseStates(await this.#print(['-s', 'xfrm', 'state', 'list', 'nokeys']));
   }
 
   async policies(): Promise<readonly XfrmPolicy[]> {

@@ -1,5 +1,5 @@
 import { type Address, familyOf, parsePrefix, prefixText } from '../../wire/address.ts';
-import { fromHex, hex } from '../../wire/bytes.ts';
+import { hex } from '../../wire/bytes.ts';
 import type {
   InstalledState,
   PortMask,
@@ -49,7 +49,7 @@ function stateIdText(id: XfrmStateId): string {
 }
 
 function stateText(state: XfrmState): string {
-  const { source, destination, spi, reqid, encapsulation: ports, limits } = state;
+  const { source, destination, spi, reqid, encapsulation: ports, limits, lifetime } = state;
   const any = familyOf(destination) === 4 ? '0.0.0.0' : '::';
   return words(
     `src ${source} dst ${destination} proto esp spi ${spi} reqid ${reqid} mode tunnel flag noecn flag af-unspec`,
@@ -62,6 +62,7 @@ function stateText(state: XfrmState): string {
     limits.hardOctets !== undefined && `limit byte-hard ${limits.hardOctets}`,
     limits.softPackets !== undefined && `limit packet-soft ${limits.softPackets}`,
     limits.hardPackets !== undefined && `limit packet-hard ${limits.hardPackets}`,
+    lifetime !== undefined && `limit time-hard ${lifetime}`,
     markText(state),
     interfaceText(state),
   );
@@ -137,17 +138,16 @@ export function parseStates(text: string): readonly InstalledState[] {
 function parseState(text: string): InstalledState | undefined {
   const ends = /^src (\S+) dst (\S+)/.exec(text);
   const id = /\tproto esp spi 0x([0-9a-f]+)\(.*?\) reqid (\d+)\(.*?\) mode tunnel/.exec(text);
-  const algorithms = parseAlgorithms(text);
-  if (ends === null || id === null || algorithms === undefined) return undefined;
+  if (ends === null || id === null) return undefined;
   const ports = /encap type espinudp sport (\d+) dport (\d+)/.exec(text);
   const use = /lifetime current:\s+(\d+)\(bytes\), (\d+)\(packets\)/.exec(text);
+  const lifetime = Number(/expire add: soft \d+\(sec\), hard (\d+)\(sec\)/.exec(text)?.[1] ?? 0);
   const refused = /stats:\s+replay-window (\d+) replay (\d+) failed (\d+)/.exec(text);
   return {
     source: ends[1],
     destination: ends[2],
     spi: Number.parseInt(id[1], 16),
     reqid: Number(id[2]),
-    algorithms,
     replay: parseReplay(text),
     limits: {
       ...limit(text, 'softOctets', /limit: soft (\d+)\(bytes\)/),
@@ -155,6 +155,7 @@ function parseState(text: string): InstalledState | undefined {
       ...limit(text, 'softPackets', /limit: soft (\d+)\(packets\)/),
       ...limit(text, 'hardPackets', /hard (\d+)\(packets\)/),
     },
+    ...(lifetime > 0 && { lifetime }),
     ...(ports && { encapsulation: { sourcePort: Number(ports[1]), destinationPort: Number(ports[2]) } }),
     octets: Number(use?.[1] ?? 0),
     packets: Number(use?.[2] ?? 0),
@@ -167,21 +168,6 @@ function parseState(text: string): InstalledState | undefined {
 function limit(text: string, name: string, pattern: RegExp): Readonly<Record<string, number>> {
   const found = pattern.exec(text);
   return found === null ? {} : { [name]: Number(found[1]) };
-}
-
-function parseAlgorithms(text: string): XfrmAlgorithms | undefined {
-  const aead = /\taead (\S+) 0x([0-9a-f]*) \(\d+ bits\) (\d+)/.exec(text);
-  if (aead !== null) return { aead: aead[1], key: fromHex(aead[2]), icvLength: Number(aead[3]) };
-  const cipher = /\tenc (\S+) (?:0x([0-9a-f]*))?/.exec(text);
-  const authentication = /\tauth-trunc (\S+) 0x([0-9a-f]*) \(\d+ bits\) (\d+)/.exec(text);
-  if (cipher === null || authentication === null) return undefined;
-  return {
-    cipher: cipher[1],
-    key: fromHex(cipher[2] ?? ''),
-    authentication: authentication[1],
-    authenticationKey: fromHex(authentication[2]),
-    icvLength: Number(authentication[3]),
-  };
 }
 
 function parseReplay(text: string): XfrmReplay {

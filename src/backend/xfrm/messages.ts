@@ -2,6 +2,7 @@ import { familyOf } from '../../wire/address.ts';
 import { utf8 } from '../../wire/bytes.ts';
 import { IpProtocol } from '../../wire/ip.ts';
 import type {
+  ExpiredState,
   InstalledState,
   XfrmAlgorithms,
   XfrmDirection,
@@ -15,7 +16,6 @@ import type {
   XfrmStateId,
 } from './model.ts';
 import {
-  cString,
   LITTLE_ENDIAN,
   MessageWriter,
   NetlinkFlag,
@@ -102,7 +102,7 @@ export function encodeDump(what: 'states' | 'policies', sequence: number): Uint8
 
 /** The state in a NEWSA message; undefined if it is not ESP in tunnel mode, or not a whole one. */
 export function decodeState({ type, body }: NetlinkMessage): InstalledState | undefined {
-  return type === Message.NEWSA && body.length >= USERSA ? readState(body, USERSA) : undefined;
+  return type === Message.NEWSA && body.length >= USERSA ? readState(body) : undefined;
 }
 
 /** The policy in a NEWPOLICY message; undefined if it has not one template for ESP in tunnel mode (a socket's, another daemon's). */
@@ -127,7 +127,7 @@ export function decodePolicy({ type, body }: NetlinkMessage): XfrmPolicy | undef
 /** The event that a message of `EVENT_GROUPS` tells of; undefined if it is about something else than ESP in tunnel mode. */
 export function decodeEvent({ type, body }: NetlinkMessage): XfrmEvent | undefined {
   if (type === Message.EXPIRE && body.length >= USERSA + 8) {
-    const state = readState(body, USERSA + 8);
+    const state = readUsed(body, USERSA + 8);
     return state && { kind: 'expired', hard: body[USERSA] !== 0, state };
   }
   if (type !== Message.MAPPING || body.length < 64) return undefined;
@@ -148,7 +148,7 @@ function writeState(writer: MessageWriter, state: XfrmState): Uint8Array {
     view.setUint32(72, state.spi);
     view.setUint8(76, IpProtocol.ESP);
     layout.writeAddress(view, 80, state.source);
-    layout.writeLimits(view, 96, state.limits);
+    layout.writeLimits(view, 96, state.limits, state.lifetime);
     view.setUint32(208, state.reqid, LITTLE_ENDIAN);
     view.setUint16(212, layout.addressFamily(familyOf(state.destination)), LITTLE_ENDIAN);
     view.setUint8(214, layout.MODE_TUNNEL);
@@ -170,29 +170,37 @@ function writeState(writer: MessageWriter, state: XfrmState): Uint8Array {
   return writeScope(writer, state).finish();
 }
 
-/** A usersa_info at the start of `body`, and the attributes from `attributesAt` on. */
-function readState(body: Uint8Array, attributesAt: number): InstalledState | undefined {
+/** A usersa_info at the start of `body`, and the attributes after it. */
+function readState(body: Uint8Array): InstalledState | undefined {
+  const used = readUsed(body, USERSA);
+  if (used === undefined) return undefined;
   const view = viewOf(body);
-  const attributes = parseAttributes(body, attributesAt);
-  const algorithms = readAlgorithms(attributes);
-  const isOurs = view.getUint8(76) === IpProtocol.ESP && view.getUint8(214) === layout.MODE_TUNNEL;
-  if (!isOurs || algorithms === undefined) return undefined;
-  const family = view.getUint16(212, LITTLE_ENDIAN);
+  const attributes = parseAttributes(body, USERSA);
   const encapsulation = attributes.get(Attribute.ENCAP);
   const ports = encapsulation && viewOf(encapsulation);
+  const lifetime = layout.readLifetime(view, 96);
   return {
-    destination: layout.readAddress(view, 56, family),
-    spi: view.getUint32(72),
-    source: layout.readAddress(view, 80, family),
+    ...used,
+    source: layout.readAddress(view, 80, view.getUint16(212, LITTLE_ENDIAN)),
     limits: layout.readLimits(view, 96),
+    ...(lifetime !== undefined && { lifetime }),
+    replay: readReplay(attributes, (view.getUint8(216) & StateFlag.ESN) !== 0),
+    ...(ports && { encapsulation: { sourcePort: ports.getUint16(2), destinationPort: ports.getUint16(4) } }),
+  };
+}
+
+/** What events tell of a state: those come without its algorithms. */
+function readUsed(body: Uint8Array, attributesAt: number): ExpiredState | undefined {
+  const view = viewOf(body);
+  if (view.getUint8(76) !== IpProtocol.ESP || view.getUint8(214) !== layout.MODE_TUNNEL) return undefined;
+  return {
+    destination: layout.readAddress(view, 56, view.getUint16(212, LITTLE_ENDIAN)),
+    spi: view.getUint32(72),
+    reqid: view.getUint32(208, LITTLE_ENDIAN),
     ...layout.readUse(view, 160),
     replayed: view.getUint32(192, LITTLE_ENDIAN) + view.getUint32(196, LITTLE_ENDIAN),
     badIcv: view.getUint32(200, LITTLE_ENDIAN),
-    reqid: view.getUint32(208, LITTLE_ENDIAN),
-    algorithms,
-    replay: readReplay(attributes, (view.getUint8(216) & StateFlag.ESN) !== 0),
-    ...(ports && { encapsulation: { sourcePort: ports.getUint16(2), destinationPort: ports.getUint16(4) } }),
-    ...readScope(attributes),
+    ...readScope(parseAttributes(body, attributesAt)),
   };
 }
 
@@ -220,28 +228,6 @@ function writeAlgorithms(writer: MessageWriter, algorithms: XfrmAlgorithms): voi
   algorithm(Attribute.ALG_CRYPT, cipher, [key.length * 8], key);
   const lengths = [authenticationKey.length * 8, icvLength];
   algorithm(Attribute.ALG_AUTH_TRUNC, authentication, lengths, authenticationKey);
-}
-
-function readAlgorithms(attributes: ReadonlyMap<number, Uint8Array>): XfrmAlgorithms | undefined {
-  const read = (type: number, lengths: number) => {
-    const attribute = attributes.get(type);
-    if (attribute === undefined || attribute.length < ALGORITHM_NAME + 4 * lengths) return undefined;
-    const bits = viewOf(attribute).getUint32(ALGORITHM_NAME + 4 * (lengths - 1), LITTLE_ENDIAN);
-    const key = attribute.slice(ALGORITHM_NAME + 4 * lengths);
-    return { name: cString(attribute.subarray(0, ALGORITHM_NAME)), key, bits };
-  };
-  const aead = read(Attribute.ALG_AEAD, 2);
-  if (aead !== undefined) return { aead: aead.name, key: aead.key, icvLength: aead.bits };
-  const cipher = read(Attribute.ALG_CRYPT, 1);
-  const authentication = read(Attribute.ALG_AUTH_TRUNC, 2);
-  if (cipher === undefined || authentication === undefined) return undefined;
-  return {
-    cipher: cipher.name,
-    key: cipher.key,
-    authentication: authentication.name,
-    authenticationKey: authentication.key,
-    icvLength: authentication.bits,
-  };
 }
 
 /** A struct xfrm_replay_state_esn, which also stands for short sequence numbers: their other structure has a window of 32. */

@@ -44,18 +44,28 @@ export interface XfrmState extends XfrmStateId {
   readonly reqid: number;
   readonly algorithms: XfrmAlgorithms;
   readonly replay: XfrmReplay;
-  /** In octets and packets. */
+  /** In octets and packets, from now on. */
   readonly limits: SaLimits;
+  /** Seconds until it is gone. Absent: it stays. */
+  readonly lifetime?: number;
   /** ESP in UDP (RFC 3948), with the ports that its packets have. */
   readonly encapsulation?: { readonly sourcePort: number; readonly destinationPort: number };
 }
 
-/** A state as the kernel has it, and what it has carried, in inner packets and their octets, and refused. */
-export interface InstalledState extends XfrmState {
+/** What a state has carried, in inner packets and their octets, and refused. */
+export interface XfrmUse {
   readonly octets: number;
   readonly packets: number;
   readonly replayed: number;
   readonly badIcv: number;
+}
+
+/** A state as the kernel tells of it: it may keep the keys to itself. */
+export interface InstalledState extends Omit<XfrmState, 'algorithms'>, XfrmUse {}
+
+/** What the kernel tells of a state that has reached a limit. */
+export interface ExpiredState extends XfrmStateId, XfrmUse {
+  readonly reqid: number;
 }
 
 /** Ports whose bits under `mask` are those of `port`: 0xffff is one port, 0 is every port. */
@@ -114,7 +124,7 @@ export type XfrmRequest =
 /** What the kernel tells of states, its own and those of others. */
 export type XfrmEvent =
   /** It has reached a limit; past a hard one it is gone. */
-  | { readonly kind: 'expired'; readonly hard: boolean; readonly state: InstalledState }
+  | { readonly kind: 'expired'; readonly hard: boolean; readonly state: ExpiredState }
   /** Packets in UDP come from another address or port. */
   | {
       readonly kind: 'moved';

@@ -1,7 +1,8 @@
 import type { TunnelPolicy } from '../../link/sa-store.ts';
+import type { KernelSa } from './kernel-sa.ts';
 import type { XfrmPolicy, XfrmRequest, XfrmScope, XfrmSelector, XfrmTemplate } from './model.ts';
 import { xfrmSelectors } from './selectors.ts';
-import type { KernelSa, XfrmTunnel } from './tunnel.ts';
+import type { XfrmTunnel } from './tunnel.ts';
 import { TUNNEL_PRIORITY } from './xfrm.ts';
 
 /**
@@ -54,7 +55,7 @@ export class TunnelPolicies {
     const template: XfrmTemplate =
       sa === undefined
         ? { reqid, spi: 0 }
-        : { reqid, spi: sa.id.spi, path: { source: sa.path.localAddress, destination: sa.path.address } };
+        : { reqid, spi: sa.state.spi, path: { source: sa.path.localAddress, destination: sa.path.address } };
     return this.#selectors.outbound.map((selector) => ({
       direction: 'out',
       selector,
@@ -76,7 +77,7 @@ export class TunnelPolicies {
     const isLast = this.tunnels.size === 1;
     return [
       ...(isLast || next !== this.senders[0] ? this.sendOn(next) : []),
-      ...tunnel.sas.map(({ id }): XfrmRequest => ({ kind: 'delete-state', id })),
+      ...tunnel.sas.map(({ state }): XfrmRequest => ({ kind: 'delete-state', id: state })),
       ...(isLast ? [...this.inbound(), ...this.outbound(undefined)] : []).map(
         (id): XfrmRequest => ({ kind: 'delete-policy', id }),
       ),

@@ -19,6 +19,8 @@ export const STATE_ID = 24;
 const AF_INET = 2;
 const AF_INET6 = 10;
 export const MODE_TUNNEL = 1;
+/** Where a lifetime has its hard limit in seconds from when it was added. */
+const LIFETIME = 40;
 /** XFRM_INF. */
 const UNLIMITED = 0xffff_ffff_ffff_ffffn;
 
@@ -85,11 +87,12 @@ function readPorts(view: DataView, at: number): PortMask {
   return { port: view.getUint16(at), mask: view.getUint16(at + 2) };
 }
 
-/** A struct xfrm_lifetime_cfg; limits in time are IKE's own affair. */
-export function writeLimits(view: DataView, at: number, limits: SaLimits): void {
+/** A struct xfrm_lifetime_cfg. @param lifetime - seconds; absent: for ever */
+export function writeLimits(view: DataView, at: number, limits: SaLimits, lifetime = 0): void {
   const { softOctets, hardOctets, softPackets, hardPackets } = limits;
   for (const [index, limit] of [softOctets, hardOctets, softPackets, hardPackets].entries())
     view.setBigUint64(at + 8 * index, limit === undefined ? UNLIMITED : BigInt(limit), LITTLE_ENDIAN);
+  view.setBigUint64(at + LIFETIME, BigInt(lifetime), LITTLE_ENDIAN);
 }
 
 export function readLimits(view: DataView, at: number): SaLimits {
@@ -100,6 +103,11 @@ export function readLimits(view: DataView, at: number): SaLimits {
     if (limit !== UNLIMITED) limits[name] = Number(limit);
   }
   return limits;
+}
+
+/** Seconds, of the same structure; undefined: for ever. */
+export function readLifetime(view: DataView, at: number): number | undefined {
+  return Number(view.getBigUint64(at + LIFETIME, LITTLE_ENDIAN)) || undefined;
 }
 
 /** A struct xfrm_lifetime_cur. */

@@ -1,21 +1,9 @@
-import type { Origin } from '../../link/link.ts';
 import type { Packet } from '../../link/packet.ts';
 import type { Tunnel, TunnelPolicy } from '../../link/sa-store.ts';
 import type { Usage } from '../usage.ts';
-import type { InstalledState, XfrmStateId } from './model.ts';
+import { type KernelSa, NOTHING, sum } from './kernel-sa.ts';
+import type { XfrmStateId, XfrmUse } from './model.ts';
 import type { TunnelPolicies } from './policies.ts';
-
-/** An SA in the kernel. */
-export interface KernelSa {
-  readonly direction: 'inbound' | 'outbound';
-  readonly id: XfrmStateId;
-  readonly path: Origin;
-  readonly usage: Usage;
-}
-
-type Carried = Pick<InstalledState, 'octets' | 'packets' | 'replayed' | 'badIcv'>;
-
-const NOTHING: Carried = { octets: 0, packets: 0, replayed: 0, badIcv: 0 };
 
 /** A policy of ours, its SAs in the kernel, and what they have carried when last looked at. */
 export class XfrmTunnel implements Tunnel {
@@ -24,7 +12,7 @@ export class XfrmTunnel implements Tunnel {
   readonly inbound = new Map<number, KernelSa>();
   readonly outbound: KernelSa[] = [];
   readonly #onClose: () => Promise<unknown>;
-  readonly #carried = new WeakMap<Usage, Carried>();
+  readonly #carried = new WeakMap<Usage, XfrmUse>();
   readonly #counters: Record<string, number> = {};
 
   constructor(policy: TunnelPolicy, policies: TunnelPolicies, onClose: () => Promise<unknown>) {
@@ -55,12 +43,19 @@ export class XfrmTunnel implements Tunnel {
   /** The SA that a state of ours is. */
   find({ destination, spi }: Pick<XfrmStateId, 'destination' | 'spi'>): KernelSa | undefined {
     const inbound = this.inbound.get(spi);
-    if (inbound?.id.destination === destination) return inbound;
-    return this.outbound.find(({ id }) => id.spi === spi && id.destination === destination);
+    if (inbound?.state.destination === destination) return inbound;
+    return this.outbound.find(({ state }) => state.spi === spi && state.destination === destination);
   }
 
-  /** Counts what an SA has carried since it was looked at before. */
-  observe({ usage, direction }: KernelSa, now: Carried): void {
+  /** Has `other` in the place of an SA, of which it is what became. */
+  replace(sa: KernelSa, other: KernelSa): void {
+    if (sa.direction === 'inbound') this.inbound.set(sa.state.spi, other);
+    else for (const list of [this.outbound, this.policies.senders]) list[list.indexOf(sa)] = other;
+  }
+
+  /** Counts what an SA has carried since it was looked at before. @param use - what it has where it is now */
+  observe({ usage, direction, before: moved }: KernelSa, use: XfrmUse): void {
+    const now = sum(moved, use);
     const before = this.#carried.get(usage) ?? NOTHING;
     if (now.packets < before.packets) return; // an event that is older than what was seen
     const suffix = direction === 'inbound' ? 'In' : 'Out';

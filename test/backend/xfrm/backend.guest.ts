@@ -3,7 +3,7 @@ import { xfrmAlgorithms } from '../../../src/backend/xfrm/algorithms.ts';
 import { type XfrmBackendOptions, xfrmBackend } from '../../../src/backend/xfrm/backend.ts';
 import type { XfrmChannel } from '../../../src/backend/xfrm/channel.ts';
 import { ipChannel } from '../../../src/backend/xfrm/ip-channel.ts';
-import type { InstalledState, XfrmRequest, XfrmState } from '../../../src/backend/xfrm/model.ts';
+import type { InstalledState, XfrmEvent, XfrmRequest, XfrmState } from '../../../src/backend/xfrm/model.ts';
 import { netlinkChannel } from '../../../src/backend/xfrm/netlink-channel.ts';
 import { openXfrm, type XfrmOptions } from '../../../src/backend/xfrm/xfrm.ts';
 import {
@@ -170,6 +170,7 @@ describe('the ways to the kernel', () => {
             algorithms: xfrmAlgorithms(suite, keysOf(suite)),
             replay: { ...replay, extended: suite.esn, sent: suite.esn ? replay.sent : index },
             limits: index % 2 === 0 ? {} : { softOctets: 1000, hardOctets: 2000, hardPackets: 40 },
+            ...(index % 4 === 3 && { lifetime: 5700 }),
             ...(index % 4 === 1 && { mark: 0xa7000000 + index }),
             ...(index % 4 === 2 && { interfaceId: index }),
             ...(index % 3 !== 0 && index % 5 === 0 && { encapsulation: ports }),
@@ -188,7 +189,8 @@ describe('the ways to the kernel', () => {
       expect(await sorted(byNetlink.channel)).toEqual(seen);
       for (const state of states) {
         const told = seen.find(({ spi }) => spi === state.spi);
-        expect(told).toMatchObject({ ...state, replay: { ...state.replay, window: 1024 } });
+        const { algorithms: _, ...rest } = state;
+        expect(told).toMatchObject({ ...rest, replay: { ...state.replay, window: 1024 } });
         expect(await byNetlink.channel.state(state)).toEqual(told);
         if (state.spi < 1004) expect(await byIp.channel.state(state)).toEqual(told);
       }
@@ -202,6 +204,37 @@ describe('the ways to the kernel', () => {
       await other.close();
       await byNetlink.close();
       await byIp.close();
+    }));
+});
+
+describe('an SA whose lifetime is over', () => {
+  it('is gone, and an event says so, whether or not anybody is there to remove it', () =>
+    withNamespaces(1, async (namespace) => {
+      const xfrm = await openXfrm({ native: native(), namespace: namespace.file });
+      const events: XfrmEvent[] = [];
+      xfrm.channel.onEvent((event) => events.push(event));
+      const state: XfrmState = {
+        source: '192.0.2.1',
+        destination: '192.0.2.2',
+        spi: 1000,
+        reqid: 77,
+        mark: 7,
+        algorithms: { aead: 'rfc4106(gcm(aes))', key: new Uint8Array(20).fill(1), icvLength: 128 },
+        replay: { extended: true, sent: 0, received: 0, window: 1024 },
+        limits: {},
+        lifetime: 1,
+      };
+      expect(await xfrm.channel.apply([{ kind: 'add-state', state }])).toBeUndefined();
+      await expect.poll(() => events, { timeout: 10_000 }).toHaveLength(1);
+      expect(events).toMatchObject([
+        {
+          kind: 'expired',
+          hard: true,
+          state: { destination: '192.0.2.2', spi: 1000, reqid: 77, mark: 7, packets: 0 },
+        },
+      ]);
+      expect(await xfrm.channel.states()).toEqual([]);
+      await xfrm.close();
     }));
 });
 

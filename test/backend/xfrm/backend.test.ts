@@ -143,7 +143,6 @@ describe('operations of the kernel backend', () => {
       encapsulation: { sourcePort: 4500, destinationPort: 4501 },
     });
     expect(outbound.replay.sent).toBeGreaterThanOrEqual(1000 + 2 ** 16);
-    expect(outbound.algorithms).toEqual(state.algorithms);
     expect(inbound).toMatchObject({
       source: '192.0.2.77',
       encapsulation: { sourcePort: 4501, destinationPort: 4500 },
@@ -186,6 +185,101 @@ describe('operations of the kernel backend', () => {
   });
 });
 
+describe('a tunnel that moves', () => {
+  const move: SaOperation = { kind: 'move', spi: 301, tunnelId: 'p', path: MOVED };
+
+  /** Both SAs, of which the outbound one may carry 10 packets, and has carried 3. */
+  async function moving() {
+    vi.useFakeTimers();
+    const opened = open();
+    const [inbound] = life('p', 300);
+    const limits = { softPackets: 5, hardPackets: 10, hardOctets: 2000 };
+    const sa = { ...testSa(301, testPolicy('p'), testPath(), 9), limits, lifetime: 5_400_000 };
+    await opened.backend.apply([inbound, { kind: 'outbound', sa }]);
+    opened.kernel.carry(301, 3);
+    const outbound = () => [...opened.kernel.installed.values()].find(({ spi }) => spi === 301)!;
+    return { ...opened, outbound };
+  }
+
+  it('has its SAs keep their keys, which the kernel does not tell, the rest of their limits, and their counters', async () => {
+    const { kernel, backend, events, outbound } = await moving();
+    const { algorithms, lifetime } = outbound();
+    expect(lifetime).toBe(5400 + 300);
+    for (const path of [MOVED, testPath({ address: '192.0.2.9' })]) {
+      expect(await backend.apply([{ ...move, path }])).toMatchObject([{ ok: true }]);
+      expect(outbound()).toMatchObject({ algorithms, lifetime, destination: path.address, packets: 0 });
+      expect(outbound().limits).toEqual({ softPackets: 2, hardPackets: 7, hardOctets: 1700 });
+    }
+    kernel.carry(301, 1);
+    await vi.advanceTimersByTimeAsync(2_000);
+    expect(backend.tunnel('p').counters).toEqual({ packetsOut: 4, octetsOut: 400 });
+    expect(events.map(({ kind }) => kind)).toEqual(['used']);
+    kernel.carry(301, 1);
+    // From before it moved: not to be counted again.
+    kernel.tell({ kind: 'expired', hard: false, state: { ...outbound(), packets: 3, octets: 300 } });
+    await vi.advanceTimersByTimeAsync(0);
+    expect(backend.tunnel('p').counters).toEqual({ packetsOut: 5, octetsOut: 500 });
+    expect(events.map(({ kind }) => kind)).toEqual(['used', 'soft']);
+  });
+
+  it('stays where it was, and goes on, when that fails at any request, and says so', async () => {
+    const places = ({ installed }: FakeKernel) =>
+      [...installed.values()].map(({ spi, source, destination, encapsulation, algorithms }) =>
+        structuredClone({ spi, source, destination, encapsulation, algorithms }),
+      );
+    // Blocked, two SAs deleted and added, sent on.
+    for (let failing = 0; failing < 5; failing++) {
+      const { kernel, backend, outbound } = await moving();
+      const [before, rules] = [places(kernel), structuredClone(kernel.rules)];
+      let count = 0;
+      kernel.refuse = () => (count++ === failing ? 'ENOMEM' : undefined);
+      kernel.watch = () => expectClosed(kernel);
+      expect(await backend.apply([move])).toMatchObject([{ ok: false }]);
+      expect(kernel.rules).toEqual(rules);
+      expect(places(kernel).sort((a, b) => a.spi - b.spi)).toEqual(before);
+      // Whether it was added again or not.
+      const { packets, limits } = outbound();
+      expect(packets + (limits.hardPackets as number)).toBe(packets === 3 ? 13 : 7);
+      kernel.carry(301, 1);
+      await vi.advanceTimersByTimeAsync(2_000);
+      expect(backend.tunnel('p').counters).toEqual({ packetsOut: 4, octetsOut: 400 });
+      expect(await backend.apply([move])).toMatchObject([{ ok: true }]);
+      expect(outbound().destination).toBe(MOVED.address);
+    }
+  });
+
+  it('stays where it was, and goes on, when the kernel does not tell of its SAs', async () => {
+    const { kernel, backend } = await moving();
+    const before = content(kernel);
+    kernel.fails = true;
+    const [result] = await backend.apply([move]);
+    expect(result).toEqual({ ok: false, error: 'the kernel does not tell of its IPsec: EIO' });
+    expect(content(kernel)).toEqual(before);
+  });
+});
+
+describe('keys', () => {
+  it('are overwritten when an SA is removed, when its tunnel is, and when it was not installed', async () => {
+    const keys: Uint8Array[] = [];
+    const { kernel, backend } = open();
+    kernel.refuse = (request) => {
+      if (request.kind !== 'add-state') return undefined;
+      keys.push(request.state.algorithms.key);
+      return request.state.spi === 304 ? 'ENOMEM' : undefined;
+    };
+    const isKnown = () => keys.map((key) => key.some((octet) => octet !== 0));
+    const operations = life('p', 300);
+    await backend.apply(operations.slice(0, 4));
+    expect(isKnown()).toEqual([true, true, true, true]);
+    await backend.apply(operations.slice(4, 5));
+    expect(isKnown()).toEqual([true, false, true, true]);
+    await backend.apply([{ kind: 'inbound', sa: testSa(304, testPolicy('p')) }]);
+    expect(isKnown()).toEqual([true, false, true, true, false]);
+    await backend.tunnel('p').close();
+    expect(isKnown()).toEqual([false, false, false, false, false]);
+  });
+});
+
 describe('what the kernel tells', () => {
   async function limited() {
     vi.useFakeTimers();
@@ -201,6 +295,7 @@ describe('what the kernel tells', () => {
     const { kernel, told } = await limited();
     const soft = kernel.carry(300, 3);
     kernel.tell({ kind: 'expired', hard: false, state: soft });
+    await vi.advanceTimersByTimeAsync(0);
     expect(told()).toEqual(['used 300', 'soft 300']);
     const hard = kernel.carry(300, 2);
     kernel.tell({ kind: 'expired', hard: true, state: hard });

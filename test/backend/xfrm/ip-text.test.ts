@@ -16,7 +16,7 @@ const PRINTED = `src 192.0.2.77 dst 192.0.2.2
 \tlifetime config:
 \t  limit: soft 1000(bytes), hard (INF)(bytes)
 \t  limit: soft (INF)(packets), hard 40(packets)
-\t  expire add: soft 0(sec), hard 0(sec)
+\t  expire add: soft 0(sec), hard 5700(sec)
 \t  expire use: soft 0(sec), hard 0(sec)
 \tlifetime current:
 \t  84(bytes), 2(packets)
@@ -40,12 +40,14 @@ const state: XfrmState = {
   algorithms: { aead: 'rfc4106(gcm(aes))', key: new Uint8Array(20).fill(7), icvLength: 128 },
   replay: { extended: true, sent: 0, received: 2 ** 32 + 5, window: 64, bitmap: [0x1f, 0x80000000] },
   limits: { softOctets: 1000, hardPackets: 40 },
+  lifetime: 5700,
   encapsulation: { sourcePort: 4501, destinationPort: 4500 },
 };
 
 describe('what ip prints', () => {
-  it('of ESP SAs in tunnel mode is all there is', () => {
-    expect(parseStates(PRINTED)).toEqual([{ ...state, octets: 84, packets: 2, replayed: 3, badIcv: 3 }]);
+  it('of ESP SAs in tunnel mode is all there is, but for their keys', () => {
+    const { algorithms: _, ...told } = state;
+    expect(parseStates(PRINTED)).toEqual([{ ...told, octets: 84, packets: 2, replayed: 3, badIcv: 3 }]);
   });
 
   it('of events is where a peer has moved, or that something has expired', () => {
@@ -67,6 +69,7 @@ describe('what ip is told', () => {
   it('of a replay window has all of it count as received, since it cannot be told which packets were', () => {
     const line = requestLine({ kind: 'add-state', state });
     expect(line).toContain('replay-window 64 replay-seq 69 replay-seq-hi 1');
+    expect(line).toContain(' limit packet-hard 40 limit time-hard 5700 ');
     const fresh = requestLine({
       kind: 'add-state',
       state: { ...state, replay: { ...state.replay, received: 0 } },

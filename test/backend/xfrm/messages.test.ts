@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { decodePolicy, decodeState, encodeRequest } from '../../../src/backend/xfrm/messages.ts';
+import { decodeEvent, decodePolicy, decodeState, encodeRequest } from '../../../src/backend/xfrm/messages.ts';
 import type { PortMask, XfrmPolicy, XfrmRequest, XfrmState } from '../../../src/backend/xfrm/model.ts';
 import {
   NETLINK_HEADER,
@@ -57,6 +57,15 @@ const cbc: XfrmState = {
   limits: {},
 };
 
+const { encapsulation: _, mark: __, ...plain } = aead;
+const mortal: XfrmState = {
+  ...plain,
+  reqid: 7,
+  replay: { extended: false, sent: 0, received: 0, window: 1024 },
+  limits: { softOctets: 1000 },
+  lifetime: 5700,
+};
+
 const leaving: XfrmPolicy = {
   direction: 'out',
   selector: {
@@ -98,6 +107,7 @@ const blocking: XfrmPolicy = {
 const requests: Readonly<Record<string, XfrmRequest>> = {
   'an IPv4 SA with AES-GCM, ESN, ESP in UDP, a mark and limits': { kind: 'add-state', state: aead },
   'an IPv6 SA with AES-CBC and HMAC-SHA2-256': { kind: 'add-state', state: cbc },
+  'an SA that is gone after 95 minutes': { kind: 'add-state', state: mortal },
   'deletion of an SA': { kind: 'delete-state', id: aead },
   'a policy for packets that leave': { kind: 'add-policy', policy: leaving },
   'a policy for forwarded IPv6 packets to one port': { kind: 'add-policy', policy: forwarded },
@@ -132,11 +142,12 @@ describe('requests to the kernel', () => {
     expect(vectors.map(({ what }) => what).sort()).toEqual(Object.keys(requests).sort());
   });
 
-  it('have an SA and a policy come back as they went', () => {
+  it('have an SA, but for its keys, and a policy come back as they went', () => {
     const nothing = { octets: 0, packets: 0, replayed: 0, badIcv: 0 };
-    for (const state of [aead, cbc]) {
+    for (const state of [aead, cbc, mortal]) {
       const [message] = parseMessages(encodeRequest({ kind: 'add-state', state }, 1));
-      expect(decodeState(message)).toEqual({ ...state, replay: { ...state.replay, bitmap: [] }, ...nothing });
+      const { algorithms: _, ...told } = state;
+      expect(decodeState(message)).toEqual({ ...told, replay: { ...state.replay, bitmap: [] }, ...nothing });
     }
     for (const policy of [leaving, forwarded, blocking]) {
       const [message] = parseMessages(encodeRequest({ kind: 'add-policy', policy }, 1));
@@ -166,6 +177,31 @@ describe('messages of the kernel', () => {
         expect(() => decodePolicy({ ...message, type: 0x13 })).not.toThrow();
       }
     }
+  });
+
+  it('tell which SA has reached a limit, without its algorithms', () => {
+    const [{ body: sa }] = parseMessages(encodeRequest({ kind: 'add-state', state: aead }, 1));
+    // A struct xfrm_user_expire: a usersa_info with 2000 octets in 30 packets, 3 of them refused for each reason, and whether it is hard.
+    const expire = (hard: boolean) => {
+      const body = new Uint8Array(224 + 8 + 12);
+      body.set(sa.subarray(0, 224));
+      const view = new DataView(body.buffer);
+      view.setBigUint64(160, 2000n, true);
+      view.setBigUint64(168, 30n, true);
+      for (const at of [192, 196, 200]) view.setUint32(at, 3, true);
+      body[224] = hard ? 1 : 0;
+      body.set(fromHex('0c001500 010000a7 ffffffff'), 232);
+      return { type: 0x18, flags: 0, sequence: 0, body };
+    };
+    const { destination, spi, reqid } = aead;
+    const state = { destination, spi, reqid, mark: MARK, octets: 2000, packets: 30, replayed: 6, badIcv: 3 };
+    expect(decodeEvent(expire(false))).toEqual({ kind: 'expired', hard: false, state });
+    expect(decodeEvent(expire(true))).toEqual({ kind: 'expired', hard: true, state });
+    const { body } = expire(true);
+    for (let length = 0; length < 232; length++)
+      expect(decodeEvent({ ...expire(true), body: body.subarray(0, length) })).toBeUndefined();
+    body[76] = 51; // AH
+    expect(decodeEvent({ ...expire(true), body })).toBeUndefined();
   });
 
   it('say in words what is wrong', () => {
