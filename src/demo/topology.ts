@@ -214,15 +214,17 @@ async function writeFiles(
 function relayYaml(name: RelayName, options: TopologyOptions): Record<string, unknown> {
   const { exit = 'napt', mtu, poolLength = 16 } = options;
   const address = exit === 'napt' ? { address: { ip4: ADDRESSES.X } } : {};
+  const { dns, ...more } = options.relayConfig ?? {};
+  const isExit = name === 'C' && exit !== false;
   return {
     name,
     key: `${name}.pem`,
     address: { ip4: ADDRESSES[name] },
     pool: { ip4: `10.${POOL_NUMBERS[name]}.0.0/${poolLength}` },
     peers: neighboursOf(name).map((neighbour) => `${neighbour}.yaml`),
-    ...(name === 'C' && exit !== false && { exit: { kind: exit, ...address } }),
+    ...(isExit && { exit: { kind: exit, ...address }, ...(dns !== undefined && { dns }) }),
     ...(mtu !== undefined && { mtu }),
-    ...options.relayConfig,
+    ...more,
   };
 }
 

@@ -5,7 +5,7 @@ import { ED25519 } from '../crypto/signature-scheme.ts';
 import { type Address, addressBytes, type Prefix, prefixContains, prefixText } from '../wire/address.ts';
 import { hex, utf8 } from '../wire/bytes.ts';
 import { base64 } from './base64.ts';
-import { canonicalJson, DescriptorError, parseText, validate } from './document.ts';
+import { canonicalJson, DescriptorError, readDocument, type Section, validate } from './document.ts';
 import { addressOf, byFamily, octets, operatorName, packetSize, poolOf, relayName } from './fields.ts';
 
 /** The largest IP packet that an overlay tunnel of AES-GCM over IPv4 carries on a link of 1500 octets. */
@@ -88,31 +88,36 @@ export function signDescriptor(statement: RelayStatement, key: SigningKey, crypt
  * @throws DescriptorError naming `where`, the field and the remedy
  */
 export function parseDescriptor(text: string, crypto: CryptoProvider, where: string): RelayDescriptor {
-  return descriptorFrom(parseText(text, where), crypto, where);
+  return descriptorFrom(readDocument(text, where), crypto);
 }
 
 /** `parseDescriptor` for a document that is part of another one. */
-export function descriptorFrom(value: unknown, crypto: CryptoProvider, where: string): RelayDescriptor {
-  const { version: _, signature, ...statement } = validate(documentSchema, value, where);
+export function descriptorFrom(section: Section, crypto: CryptoProvider): RelayDescriptor {
+  const { version: _, signature, ...statement } = validate(documentSchema, section);
+  const refuse = (field: readonly string[], problem: string) =>
+    new DescriptorError(section.complaint(field, problem));
   const { publicKey, addresses, pools } = statement;
   if (crypto.signatures.keyTypeOf(publicKey) !== 'ed25519') {
-    throw new DescriptorError(
-      `${where}: publicKey: not the SubjectPublicKeyInfo of an Ed25519 key (44 octets of DER in base64, ` +
+    throw refuse(
+      ['publicKey'],
+      `not the SubjectPublicKeyInfo of an Ed25519 key (44 octets of DER in base64, ` +
         'as "openssl pkey -pubout -outform DER" writes it)',
     );
   }
-  const { signature: __, ...unsigned } = value as Readonly<Record<string, unknown>>;
+  const { signature: __, ...unsigned } = section.value as Readonly<Record<string, unknown>>;
   if (!crypto.signatures.verify(ED25519, publicKey, signedOctets(unsigned), signature)) {
-    throw new DescriptorError(
-      `${where}: signature: not by publicKey over this descriptor; it was altered or damaged: ` +
+    throw refuse(
+      ['signature'],
+      `not by publicKey over this descriptor; it was altered or damaged: ` +
         'get it again from its operator, who signs it again after every change',
     );
   }
   for (const family of ['ip4', 'ip6'] as const) {
     const [pool, address] = [pools[family], addresses[family]];
     if (pool !== undefined && address !== undefined && prefixContains(pool, addressBytes(address))) {
-      throw new DescriptorError(
-        `${where}: pools.${family}: ${prefixText(pool)} contains the relay's own address; choose another block`,
+      throw refuse(
+        ['pools', family],
+        `${prefixText(pool)} contains the relay's own address; choose another block`,
       );
     }
   }

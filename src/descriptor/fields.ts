@@ -33,7 +33,7 @@ export function byFamily<T>(field: (family: Family) => z.ZodType<T>) {
 
 /** A text that `parse` takes; what it throws is the complaint. */
 export function parsed<T>(parse: (text: string) => T) {
-  return z.string('must be text').transform((text, context) => {
+  return z.string().transform((text, context) => {
     try {
       return parse(text);
     } catch (error) {

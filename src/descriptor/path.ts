@@ -7,7 +7,7 @@ import {
   parseDescriptor,
   type RelayDescriptor,
 } from './descriptor.ts';
-import { DescriptorError, parseText, validate } from './document.ts';
+import { DescriptorError, readDocument, type Section, validate } from './document.ts';
 import { addressOf, byFamily, octets, packetSize, poolOf, relayName } from './fields.ts';
 
 /** A hop: a relay as its signed descriptor says, or a stock IPsec gateway as the author of the path says. */
@@ -48,45 +48,49 @@ export function parsePath(
   readFile: (name: string) => string,
   crypto: CryptoProvider,
 ): readonly PathRelay[] {
-  const { relays } = validate(pathSchema, parseText(text, where), where);
+  const document = readDocument(text, where);
+  const { relays } = validate(pathSchema, document);
   const hops = relays.map((entry, index) => {
-    const here = `${where}: relays.${index}`;
-    if ('descriptor' in entry) return fromFile(entry, here, readFile, crypto);
-    return 'stock' in entry ? stockRelay(entry, here, crypto) : descriptorFrom(entry, crypto, here);
+    const section = document.part('relays', index);
+    if ('descriptor' in entry) return fromFile(section, readFile, crypto);
+    return 'stock' in entry ? stockRelay(section, crypto) : descriptorFrom(section, crypto);
   });
   hops.forEach((hop, index) => {
     const first = hops.findIndex((other) => other.keyId === hop.keyId);
     if (first !== index) {
       throw new DescriptorError(
-        `${where}: relays.${index}: relay '${hop.name}' is already hop ${first + 1}; a relay may be in a path once`,
+        document.complaint(
+          ['relays', index],
+          `relay '${hop.name}' is already hop ${first + 1}; a relay may be in a path once`,
+        ),
       );
     }
   });
   return hops;
 }
 
-function fromFile(
-  entry: unknown,
-  here: string,
-  readFile: (name: string) => string,
-  crypto: CryptoProvider,
-): PathRelay {
-  const { descriptor, ...more } = validate(fileSchema, entry, here);
+function fromFile(section: Section, readFile: (name: string) => string, crypto: CryptoProvider): PathRelay {
+  const { descriptor, ...more } = validate(fileSchema, section);
   let content: string;
   try {
     content = readFile(descriptor);
   } catch (cause) {
-    throw new DescriptorError(`${here}: cannot read '${descriptor}': ${(cause as Error).message}`);
+    throw new DescriptorError(
+      section.complaint(['descriptor'], `cannot read '${descriptor}': ${(cause as Error).message}`),
+    );
   }
   return { ...parseDescriptor(content, crypto, descriptor), ...more };
 }
 
-function stockRelay(entry: unknown, here: string, crypto: CryptoProvider): PathRelay {
-  const { stock } = validate(stockSchema, entry, here);
+function stockRelay(section: Section, crypto: CryptoProvider): PathRelay {
+  const { stock } = validate(stockSchema, section);
   if (crypto.signatures.keyTypeOf(stock.publicKey) === undefined) {
     throw new DescriptorError(
-      `${here}: stock.publicKey: not the SubjectPublicKeyInfo of an Ed25519, ECDSA or RSA key (of 2048 bits or more; DER in base64, as ` +
-        '"openssl pkey -pubout -outform DER" writes it)',
+      section.complaint(
+        ['stock', 'publicKey'],
+        'not the SubjectPublicKeyInfo of an Ed25519, ECDSA or RSA key (of 2048 bits or more; DER in base64, as ' +
+          '"openssl pkey -pubout -outform DER" writes it)',
+      ),
     );
   }
   return { ...stock, keyId: keyId(stock.publicKey, crypto), exit: true };

@@ -9,43 +9,57 @@ export interface RelaySet {
   find(keyId: string): RelayDescriptor | undefined;
 }
 
-/** A set that does not change. @throws DescriptorError if two descriptors have the same key */
-export function fixedRelaySet(descriptors: readonly RelayDescriptor[]): RelaySet {
+/** Makes the error for the relay at `index` of a list. */
+type RefuseAt = (index: number, problem: string) => Error;
+
+const refuseList: RefuseAt = (_, problem) => new DescriptorError(problem);
+
+/** A set that does not change. @throws if two descriptors have the same key, what `refuse` makes of the second */
+export function fixedRelaySet(
+  descriptors: readonly RelayDescriptor[],
+  refuse: RefuseAt = refuseList,
+): RelaySet {
   const byKey = new Map<string, RelayDescriptor>();
-  for (const relay of descriptors) {
+  descriptors.forEach((relay, index) => {
     const other = byKey.get(relay.keyId);
     if (other !== undefined) {
-      throw new DescriptorError(`relays '${other.name}' and '${relay.name}' have the same key; list it once`);
+      throw refuse(index, `relays '${other.name}' and '${relay.name}' have the same key; list it once`);
     }
     byKey.set(relay.keyId, relay);
-  }
+  });
   return { relays: () => descriptors, find: (keyId) => byKey.get(keyId) };
 }
 
 /**
  * Pools of connected relays are disjoint, and no relay's address lies in a pool: the overlay tells clients apart by the
  * pool that their address is from.
- * @throws DescriptorError naming the two relays and the blocks
+ * @throws what `refuse` makes of a peer, naming the two relays and the blocks
  */
-export function checkDisjointPools(own: RelayDescriptor, peers: readonly RelayDescriptor[]): void {
-  const connected = [own, ...peers];
-  connected.forEach((a, index) => {
-    for (const b of connected.slice(index + 1)) checkPair(a, b);
+export function checkDisjointPools(
+  own: RelayDescriptor,
+  peers: readonly RelayDescriptor[],
+  refuse: RefuseAt = refuseList,
+): void {
+  peers.forEach((peer, index) => {
+    for (const other of [own, ...peers.slice(0, index)]) {
+      const conflict = conflictOf(other, peer);
+      if (conflict !== undefined) {
+        throw refuse(index, `${conflict}; one of them must choose another and sign its descriptor again`);
+      }
+    }
   });
 }
 
-function checkPair(a: RelayDescriptor, b: RelayDescriptor): void {
-  const remedy = 'one of them must choose another and sign its descriptor again';
+/** Why two relays cannot be in one network. */
+function conflictOf(a: RelayDescriptor, b: RelayDescriptor): string | undefined {
   for (const family of ['ip4', 'ip6'] as const) {
     const [poolA, poolB] = [a.pools[family], b.pools[family]];
     if (poolA !== undefined && poolB !== undefined && prefixesOverlap(poolA, poolB)) {
-      throw new DescriptorError(
-        `the pools of relays '${a.name}' (${prefixText(poolA)}) and '${b.name}' (${prefixText(poolB)}) overlap; ${remedy}`,
-      );
+      return `the pools of relays '${a.name}' (${prefixText(poolA)}) and '${b.name}' (${prefixText(poolB)}) overlap`;
     }
     const address = a.addresses[family];
     if (address !== undefined && address === b.addresses[family]) {
-      throw new DescriptorError(`relays '${a.name}' and '${b.name}' have the same address; ${remedy}`);
+      return `relays '${a.name}' and '${b.name}' have the same address`;
     }
     for (const [holder, other] of [
       [a, b],
@@ -54,10 +68,9 @@ function checkPair(a: RelayDescriptor, b: RelayDescriptor): void {
       const pool = holder.pools[family];
       const inside = other.addresses[family];
       if (pool !== undefined && inside !== undefined && prefixContains(pool, addressBytes(inside))) {
-        throw new DescriptorError(
-          `the pool of relay '${holder.name}' (${prefixText(pool)}) contains the address of relay '${other.name}'; ${remedy}`,
-        );
+        return `the pool of relay '${holder.name}' (${prefixText(pool)}) contains the address of relay '${other.name}'`;
       }
     }
   }
+  return undefined;
 }

@@ -7,6 +7,7 @@ import {
   prefixContains,
 } from '../wire/address.ts';
 import { type IpHeader, IpProtocol } from '../wire/ip.ts';
+import { specialRanges } from './special-ranges.ts';
 
 /** What an exit lets out unless its operator says otherwise: everything but mail submission between servers. */
 export const DEFAULT_EXIT_POLICY: readonly string[] = ['reject *:25/tcp', 'accept *'];
@@ -43,10 +44,13 @@ const RULE =
  * @throws RangeError naming the rule and what is wrong with it
  */
 export function parseExitPolicy(lines: readonly string[], where: string): ExitPolicy {
-  return { rules: lines.map((line, index) => parseRule(line, `${where}: exit policy rule ${index + 1}`)) };
+  return {
+    rules: lines.map((line, index) => parseExitRule(line, `${where}: exit policy rule ${index + 1}`)),
+  };
 }
 
-function parseRule(text: string, where: string): ExitRule {
+/** One rule of `parseExitPolicy`. @throws RangeError */
+export function parseExitRule(text: string, where: string): ExitRule {
   const match = RULE.exec(text.trim());
   if (match === null) {
     throw new RangeError(
@@ -89,6 +93,38 @@ function parsePorts(text: string, where: string): (readonly [number, number])[] 
     }
     return [low, high] as const;
   });
+}
+
+/** The first rule that never decides, because an earlier one has what it matches: their indices. */
+export function coveredRule({
+  rules,
+}: ExitPolicy): { readonly rule: number; readonly by: number } | undefined {
+  for (const [rule, covered] of rules.entries()) {
+    const by = rules.slice(0, rule).findIndex((earlier) => covers(earlier, covered));
+    if (by >= 0) return { rule, by };
+  }
+  return undefined;
+}
+
+/** Whether `a` matches whatever `b` does. */
+function covers(a: ExitRule, b: ExitRule): boolean {
+  const prefix = a.prefix === undefined || (b.prefix !== undefined && contains(a.prefix, b.prefix));
+  const protocols =
+    a.protocols === undefined || (b.protocols?.every((protocol) => a.protocols!.includes(protocol)) ?? false);
+  const ports =
+    a.ports === undefined ||
+    (b.ports?.every(([low, high]) => a.ports!.some(([first, last]) => first <= low && high <= last)) ??
+      false);
+  return prefix && protocols && ports;
+}
+
+function contains(outer: Prefix, inner: Prefix): boolean {
+  return outer.family === inner.family && outer.length <= inner.length && prefixContains(outer, inner.bytes);
+}
+
+/** Whether all that the rule matches is what no exit lets out, whatever its policy. */
+export function isNeverReached({ prefix }: ExitRule): boolean {
+  return prefix !== undefined && specialRanges(prefix.family).some((range) => contains(range, prefix));
 }
 
 /** Whether the packet may leave. The caller has seen that TCP and UDP packets hold their ports. */

@@ -17,7 +17,6 @@ import { outerFamily } from '../descriptor/outer-family.ts';
 import { checkDisjointPools, fixedRelaySet } from '../descriptor/relay-set.ts';
 import { type SourceLimits, sourceLimits } from '../endpoint/half-open.ts';
 import { maxInnerPacket } from '../esp/overhead.ts';
-import { DEFAULT_EXIT_POLICY, type ExitPolicy, parseExitPolicy } from '../forward/exit-policy.ts';
 import type { EspSuite } from '../link/sa-store.ts';
 import {
   type Address,
@@ -28,16 +27,8 @@ import {
   prefixText,
 } from '../wire/address.ts';
 import { ConfigError, parseConfig } from './config-document.ts';
+import { checkNameServers, type ExitConfig, exitOf, exitSchema } from './exit-config.ts';
 import { decodeKeyFile } from './key-file.ts';
-
-/** How an exit reaches the Internet. */
-export interface ExitConfig {
-  /** Our own NAPT behind a TUN device, the kernel's (nftables), or ordinary sockets (no privileges, UDP only). */
-  readonly kind: 'napt' | 'kernel' | 'sockets';
-  /** The addresses that clients' traffic leaves from; always there for `napt`. */
-  readonly addresses: { readonly ip4?: Address; readonly ip6?: Address };
-  readonly policy: ExitPolicy;
-}
 
 /** What carries a relay's packets: user space, or the kernel. */
 export type RelayBackend = 'userspace' | 'xfrm';
@@ -121,8 +112,8 @@ const EXAMPLES = {
 } as const;
 
 const port = z.int().min(1).max(65_535);
-const limit = z.int().min(1, 'must be 1 or more');
-const text = z.string('must be text; put it in quotes').min(1, 'must not be empty');
+const limit = z.int().min(1);
+const text = z.string().min(1, 'must not be empty');
 
 const schema = z.strictObject({
   name: relayName,
@@ -133,20 +124,14 @@ const schema = z.strictObject({
   dns: z.array(parsed(parseAddress)).max(8).default([]),
   peers: z.array(text).default([]),
   overlayMtu: packetSize.optional(),
-  exit: z
-    .strictObject({
-      kind: z.enum(['napt', 'kernel', 'sockets'], 'must be napt, kernel or sockets'),
-      address: byFamily(addressOf).optional(),
-      policy: z.array(z.string('must be text')).min(1).max(64).optional(),
-    })
-    .optional(),
+  exit: exitSchema.optional(),
   backend: z.enum(['userspace', 'xfrm'], 'must be userspace or xfrm').default('userspace'),
   ikePort: port.default(500),
   encapsulatedPort: port.default(4500),
   mtu: packetSize.optional(),
   encapsulation: z.literal('udp', 'can only be udp; leave the key out for plain ESP').optional(),
   publicSharedKey: text.optional(),
-  maxClients: z.int().min(1).default(1000),
+  maxClients: limit.default(1000),
   maxHalfOpen: limit.default(1000),
   maxHalfOpenPer: z
     .strictObject({
@@ -156,8 +141,8 @@ const schema = z.strictObject({
       client: limit.optional(),
     })
     .default({}),
-  cookieThreshold: z.int().min(0, 'must be 0 or more').optional(),
-  puzzleThreshold: z.int().min(0, 'must be 0 or more').optional(),
+  cookieThreshold: z.int().min(0).optional(),
+  puzzleThreshold: z.int().min(0).optional(),
   puzzleDifficulty: z
     .int()
     .refine(
@@ -215,11 +200,18 @@ export function parseRelayConfig(
     content: FileContent,
     parse: (text: string) => T,
   ): T => {
+    let text: string;
     try {
-      return parse(read(name, content));
+      text = read(name, content);
     } catch (cause) {
       const remedy = content === 'key' && !(cause instanceof ConfigError) ? NEW_KEY : '';
       throw document.error(path, `'${name}': ${(cause as Error).message}${remedy}`);
+    }
+    try {
+      return parse(text);
+    } catch (cause) {
+      const { message } = cause as Error;
+      throw document.error(path, content === 'key' ? `'${name}': ${message}${NEW_KEY}` : message);
     }
   };
   const key = readAt(['key'], value.key, 'key', (pem) => decodeKeyFile(pem, crypto));
@@ -240,6 +232,15 @@ export function parseRelayConfig(
   const mtus = [outerFamily(value.address), ...families].map((family) =>
     overlayMtuOf(value.mtu ?? DEFAULT_MTU, family as Family, encapsulatedOnly),
   );
+  for (const family of ['ip4', 'ip6'] as const) {
+    const [pool, address] = [value.pool[family], value.address[family]];
+    if (pool !== undefined && address !== undefined && prefixContains(pool, addressBytes(address))) {
+      throw document.error(
+        ['pool', family],
+        `${prefixText(pool)} contains the relay's own address, ${address}: choose another block`,
+      );
+    }
+  }
   const descriptor = signDescriptor(
     {
       name: value.name,
@@ -254,14 +255,16 @@ export function parseRelayConfig(
     crypto,
   );
   const own = parseDescriptor(descriptor, crypto, where);
-  const relays = fixedRelaySet(peers);
-  if (relays.find(own.keyId) !== undefined) {
-    throw document.error(['peers'], `relay '${own.name}' cannot be a peer of its own; take it off the list`);
+  const refusePeer = (index: number, problem: string) => document.error(['peers', index], problem);
+  fixedRelaySet(peers, refusePeer);
+  const self = peers.findIndex(({ keyId }) => keyId === own.keyId);
+  if (self >= 0) {
+    throw refusePeer(self, `relay '${own.name}' cannot be a peer of its own; take it off the list`);
   }
-  try {
-    checkDisjointPools(own, peers);
-  } catch (cause) {
-    throw document.error(['pool'], (cause as Error).message);
+  checkDisjointPools(own, peers, refusePeer);
+  checkNameServers(value.dns, value.exit !== undefined, document.error);
+  if (value.ikePort === value.encapsulatedPort) {
+    throw document.error(['encapsulatedPort'], `is ${value.ikePort}, as ikePort is: they need a port each`);
   }
   return {
     own,
@@ -311,55 +314,6 @@ function halfOpenOf(
     cookieThreshold,
     puzzles: { threshold: puzzleThreshold, difficulty: puzzleDifficulty },
   };
-}
-
-function exitOf(
-  exit: NonNullable<z.infer<typeof schema>['exit']>,
-  relays: readonly RelayDescriptor[],
-  error: (path: readonly PropertyKey[], message: string) => ConfigError,
-): ExitConfig {
-  const { kind, address = {}, policy = DEFAULT_EXIT_POLICY } = exit;
-  if (kind === 'napt' && exit.address === undefined) {
-    throw error(
-      ['exit'],
-      `a napt exit needs an address that the host itself does not use; write for example "${EXAMPLES['exit.address']}"`,
-    );
-  }
-  if (kind === 'napt') checkExitAddresses(address, relays, error);
-  try {
-    return { kind, addresses: address, policy: parseExitPolicy(policy, 'policy') };
-  } catch (cause) {
-    throw error(['exit', 'policy'], (cause as Error).message);
-  }
-}
-
-/** @param relays - our own descriptor first */
-function checkExitAddresses(
-  exitAddresses: ExitConfig['addresses'],
-  relays: readonly RelayDescriptor[],
-  error: (path: readonly PropertyKey[], message: string) => ConfigError,
-): void {
-  const [own] = relays;
-  for (const family of ['ip4', 'ip6'] as const) {
-    const address = exitAddresses[family];
-    if (address === undefined) continue;
-    const refuse = (problem: string) => error(['exit', 'address', family], `${address} ${problem}`);
-    if (own.pools[family] === undefined) {
-      throw refuse(`has no clients to leave from it: add pool.${family}, or leave it out`);
-    }
-    for (const { name, addresses, pools } of relays) {
-      if (addresses[family] === address) {
-        throw refuse(
-          `is the address of relay '${name}': have another one routed to this host, that no interface has, ` +
-            'or use kind: kernel',
-        );
-      }
-      const pool = pools[family];
-      if (pool !== undefined && prefixContains(pool, addressBytes(address))) {
-        throw refuse(`is in the pool of relay '${name}' (${prefixText(pool)}): choose a public address`);
-      }
-    }
-  }
 }
 
 /** The largest packet that an overlay tunnel carries over a network of `mtu`, in octets. */

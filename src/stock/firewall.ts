@@ -1,7 +1,8 @@
 import type { ExitRule } from '../forward/exit-policy.ts';
 import { ICMP } from '../forward/icmp.ts';
 import { specialRanges } from '../forward/special-ranges.ts';
-import type { ExitConfig, RelayConfig } from '../relay/config.ts';
+import type { RelayConfig } from '../relay/config.ts';
+import type { ExitConfig } from '../relay/exit-config.ts';
 import { type Address, type Family, hostPrefix, type Prefix } from '../wire/address.ts';
 import { IpProtocol } from '../wire/ip.ts';
 import { type InnerFamily, type OverlayPlan, ofFamily } from './overlay-plan.ts';

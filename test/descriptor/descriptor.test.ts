@@ -34,6 +34,11 @@ function refusal(text: string): string {
   throw new Error('accepted');
 }
 
+/** A refusal without lines and columns. */
+function unplaced(text: string): string {
+  return refusal(text).replace(/line \d+, column \d+: /g, '');
+}
+
 describe('a signed descriptor', () => {
   it('says what was signed', () => {
     const { publicKey } = signingKey(1);
@@ -52,7 +57,7 @@ describe('a signed descriptor', () => {
   it('may name an operator, in the signed part', () => {
     const text = signed(1, { ...FULL, operator: 'example.org' });
     expect(parseDescriptor(text, crypto, 'a.yaml').operator).toBe('example.org');
-    expect(refusal(text.replace('example.org', 'example.net'))).toMatch(
+    expect(unplaced(text.replace('example.org', 'example.net'))).toMatch(
       /^a.yaml: signature: not by publicKey/,
     );
     expect(() => signed(1, { ...FULL, operator: 'two words' })).toThrow(
@@ -139,7 +144,7 @@ describe('refusals', () => {
       },
     ],
   ])('an altered %s', (_name, change) => {
-    const message = refusal(changed(change));
+    const message = unplaced(changed(change));
     expect(message).toContain('a.yaml: signature: not by publicKey over this descriptor');
     expect(message).toContain('get it again from its operator');
   });
@@ -164,14 +169,14 @@ describe('refusals', () => {
       (document) => {
         document.bandwidth = 1;
       },
-      'Unrecognized key: "bandwidth"',
+      'a.yaml: bandwidth: no such key; there are version, name, publicKey, ',
     ],
     [
       'an unknown field inside',
       (document) => {
         document.pools = { ip5: '10.0.0.0/8' };
       },
-      'a.yaml: pools: Unrecognized key: "ip5"',
+      'a.yaml: pools.ip5: no such key; there are ip4, ip6',
     ],
     [
       'another version',
@@ -279,7 +284,7 @@ describe('refusals', () => {
       'a.yaml: exit: ',
     ],
   ])('%s', (_name, change, expected) => {
-    expect(refusal(changed(change))).toContain(expected);
+    expect(unplaced(changed(change))).toContain(expected);
   });
 
   it('names every field that is wrong at once', () => {
@@ -289,8 +294,8 @@ describe('refusals', () => {
         delete document.exit;
       }),
     );
-    expect(message).toContain('name: ');
-    expect(message).toContain('exit: ');
+    expect(message).toMatch(/^a\.yaml: line 2, column 1: name: must be 1 to 63 letters/);
+    expect(message).toMatch(/\na\.yaml: exit: is missing$/);
   });
 
   it('malformed YAML and JSON, with the line', () => {
@@ -309,7 +314,7 @@ describe('refusals', () => {
     const text = changed((document) => {
       document.publicKey = Buffer.from(p256.publicKey).toString('base64');
     });
-    expect(refusal(text)).toContain('a.yaml: publicKey: not the SubjectPublicKeyInfo of an Ed25519 key');
+    expect(unplaced(text)).toContain('a.yaml: publicKey: not the SubjectPublicKeyInfo of an Ed25519 key');
   });
 
   it("a pool with the relay's own address in it", () => {

@@ -39,6 +39,11 @@ const gateway = {
 };
 const stock = (more: object) => stringify({ relays: [{ stock: { ...gateway, ...more } }] });
 
+/** A refusal without lines and columns. */
+function unplaced(text: string): string {
+  return refusal(text).replace(/line \d+, column \d+: /g, '');
+}
+
 describe('a path', () => {
   it('has its hops in order, from files and in place', () => {
     const inline = parse(FILES['b.yaml']) as object;
@@ -81,7 +86,7 @@ describe('a path', () => {
 
   it('has a gateway once, whatever it is called', () => {
     const again = { stock: { ...gateway, name: 'again' } };
-    expect(refusal(stringify({ relays: [{ stock: gateway }, again] }))).toContain(
+    expect(unplaced(stringify({ relays: [{ stock: gateway }, again] }))).toContain(
       "relays.1: relay 'again' is already hop 1",
     );
   });
@@ -96,32 +101,36 @@ describe('a path', () => {
       { publicKey: 'AAAA' },
       'stock.publicKey: not the SubjectPublicKeyInfo of an Ed25519, ECDSA or RSA',
     ],
-    ['a signature', { signature: 'AAAA' }, 'stock: Unrecognized key: "signature"'],
+    ['a signature', { signature: 'AAAA' }, 'stock.signature: no such key'],
   ])('refuses a gateway with %s', (_name, more, message) => {
-    expect(refusal(stock(more))).toContain(`path.yaml: relays.0: ${message}`);
+    expect(unplaced(stock(more))).toContain(`path.yaml: relays.0.${message}`);
   });
 
   it('refuses a gateway with another field beside it', () => {
     const text = stringify({ relays: [{ stock: gateway, descriptor: 'a.yaml' }] });
-    expect(refusal(text)).toContain('path.yaml: relays.0: Unrecognized key: "stock"');
+    expect(unplaced(text)).toContain('path.yaml: relays.0.stock: no such key; there are ');
   });
 
   it.each([
     ['an empty path', 'relays: []', 'path.yaml: relays: a path has at least one relay'],
     ['no list', 'hops: []', 'path.yaml: relays: '],
-    ['another field', 'relays: [{descriptor: a.yaml}]\nexit: a', 'path.yaml: Unrecognized key: "exit"'],
+    [
+      'another field',
+      'relays: [{descriptor: a.yaml}]\nexit: a',
+      'path.yaml: exit: no such key; there are relays',
+    ],
     [
       'another field beside a file',
       'relays: [{descriptor: a.yaml, name: x}]',
-      'path.yaml: relays.0: Unrecognized key: "name"',
+      'path.yaml: relays.0.name: no such key; there are descriptor, publicSharedKey',
     ],
     [
       'a file that is not there',
       'relays: [{descriptor: a.yaml}, {descriptor: x.yaml}]',
-      "path.yaml: relays.1: cannot read 'x.yaml': ENOENT",
+      "path.yaml: relays.1.descriptor: cannot read 'x.yaml': ENOENT",
     ],
     ['a bad descriptor file', 'relays: [{descriptor: broken.yaml}]', 'broken.yaml: name: '],
-    ['a bad descriptor in place', 'relays: [{version: 1}]', 'path.yaml: relays.0: name: '],
+    ['a bad descriptor in place', 'relays: [{version: 1}]', 'path.yaml: relays.0.name: '],
     [
       'a relay twice',
       'relays: [{descriptor: a.yaml}, {descriptor: b.yaml}, {descriptor: a.yaml}]',
@@ -130,17 +139,29 @@ describe('a path', () => {
     [
       'a shared key that is a number',
       'relays: [{descriptor: a.yaml, publicSharedKey: 1234}]',
-      'path.yaml: relays.0: publicSharedKey: must be text; put it in quotes',
+      'path.yaml: relays.0.publicSharedKey: must be text; put it in quotes',
     ],
-    ['malformed YAML', 'relays:\n  - {descriptor: a.yaml\n', 'path.yaml: line '],
   ])('refuses %s', (_name, text, message) => {
-    expect(refusal(text)).toContain(message);
+    expect(unplaced(text)).toContain(message);
+  });
+
+  it('says where in the file', () => {
+    const at = (text: string) => refusal(text).split(': ')[1];
+    expect(at('relays:\n- descriptor: a.yaml\n- descriptor: x.yaml\n')).toBe('line 3, column 3');
+    expect(at('relays:\n- descriptor: a.yaml\n- descriptor: a.yaml\n')).toBe('line 3, column 3');
+    expect(at('relays:\n- descriptor: a.yaml\n  publicSharedKey: 12\n')).toBe('line 3, column 3');
+    expect(at('relays:\n  - {descriptor: a.yaml\n')).toMatch(/^line \d, column \d+$/);
+    expect(at('relay:\n- descriptor: a.yaml\n')).toBe('relays');
+    expect(refusal('relay: []')).toMatch(
+      /line 1, column 1: relay: no such key; there are relays; did you mean/,
+    );
+    expect(at(stock({ pools: { ip4: '8.8.0.0/16' } }))).toMatch(/^line 9, column 9$/);
   });
 
   it('refuses a descriptor in place that was altered', () => {
     const inline = { ...(parse(FILES['b.yaml']) as object), exit: true };
-    expect(refusal(stringify({ relays: [inline] }))).toContain(
-      'path.yaml: relays.0: signature: not by publicKey',
+    expect(unplaced(stringify({ relays: [inline] }))).toContain(
+      'path.yaml: relays.0.signature: not by publicKey',
     );
   });
 });

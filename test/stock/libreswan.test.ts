@@ -92,7 +92,11 @@ describe('libreswan', () => {
   });
 
   it('gives name servers, and keeps lists of small pools', () => {
-    const text = conf('dns: [9.9.9.9, "2620:fe::9"]', 'pool: { ip4: 10.1.2.64/30, ip6: "fd01::8000/113" }');
+    const text = conf(
+      'dns: [9.9.9.9, "2620:fe::9"]',
+      'exit: { kind: kernel }',
+      'pool: { ip4: 10.1.2.64/30, ip6: "fd01::8000/113" }',
+    );
     expect(options(text, 'conn ike-telescope-ip4')).toMatchObject({
       modecfgdns: '9.9.9.9',
       rightaddresspool: '10.1.2.65-10.1.2.66',

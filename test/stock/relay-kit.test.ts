@@ -46,6 +46,8 @@ function parseSections(text: string): Section {
 const swanctl = (...lines: readonly string[]) =>
   parseSections(kit(...lines)['swanctl/conf.d/ike-telescope.conf']);
 
+const EXIT = 'exit: { kind: kernel }';
+
 describe('strongSwan', () => {
   it('gives clients of the public key an address, as many as come, and neither MOBIKE nor anything narrower', () => {
     expect(swanctl(KEY)).toEqual({
@@ -190,7 +192,7 @@ describe('strongSwan', () => {
   });
 
   it('gives name servers to the clients of their family', () => {
-    expect(swanctl(KEY, 'dns: [9.9.9.9, "2620:fe::9", 9.9.9.10]').pools).toEqual({
+    expect(swanctl(KEY, EXIT, 'dns: [9.9.9.9, "2620:fe::9", 9.9.9.10]').pools).toEqual({
       'ike-telescope-ip4': { addrs: '10.1.0.0/16', dns: '9.9.9.9, 9.9.9.10' },
       'ike-telescope-ip6': { addrs: 'fd01::/48', dns: '2620:fe::9' },
     });

@@ -4,7 +4,7 @@ import { ICMP } from '../../forward/icmp.ts';
 import { specialRanges } from '../../forward/special-ranges.ts';
 import { type Address, type Family, hostPrefix, type Prefix } from '../../wire/address.ts';
 import { IpProtocol } from '../../wire/ip.ts';
-import type { ExitConfig } from '../config.ts';
+import type { ExitConfig } from '../exit-config.ts';
 import { type InnerFamily, type Layout, ofFamily } from './layout.ts';
 
 /** Where a rule is asked: packets that pass through, for the host itself, of the host itself, on their way out. */
