@@ -1,8 +1,6 @@
-import type { ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
-import { setTimeout as delay } from 'node:timers/promises';
 import { run } from '../../../src/host/command.ts';
 import type { NetworkNamespace } from '../../../src/host/namespace.ts';
+import { CharonProcess } from './charon-process.ts';
 import {
   type Connection,
   type Daemon,
@@ -15,7 +13,6 @@ import { leaveHalfOpen } from './half-open.ts';
 import { type RootContents, rootFolder } from './root.ts';
 import { CONNECTION, connectionRequests, daemonConfig } from './strongswan-config.ts';
 import { strongswanSas } from './strongswan-sas.ts';
-import { type Answer, type Section, vici } from './vici.ts';
 
 const SUITES = {
   'strongswan-5.9': 'bookworm',
@@ -46,9 +43,8 @@ exec env STRONGSWAN_CONF=/run/strongswan.conf chroot /mnt /usr/sbin/charon-syste
 
 const SOCKET = '/run/vici';
 
-/** Milliseconds that a request to the daemon may take, and its start. */
+/** Milliseconds that a request to the daemon may take. */
 const PATIENCE = 15_000;
-const PATIENCE_AT_START = 60_000;
 
 /** Installs a version of strongSwan, if it is not yet. @throws CommandError */
 export async function installStrongswan(name: keyof typeof SUITES): Promise<Installation> {
@@ -75,101 +71,58 @@ async function versionIn(root: string): Promise<string> {
 }
 
 class Strongswan implements Daemon {
-  readonly #process: ChildProcess;
-  readonly #socket: string;
-  #log = '';
+  readonly #charon: CharonProcess;
 
-  private constructor(process: ChildProcess) {
-    this.#process = process;
-    this.#socket = `/proc/${process.pid}/root/mnt${SOCKET}`;
-    for (const stream of [process.stdout, process.stderr]) {
-      stream?.setEncoding('utf8').on('data', (text: string) => {
-        this.#log += text;
-      });
-    }
+  private constructor(charon: CharonProcess) {
+    this.#charon = charon;
   }
 
   static async start(root: string, namespace: NetworkNamespace, connection: Connection): Promise<Daemon> {
     const requests = connectionRequests(connection);
-    const daemon = new Strongswan(
-      namespace.spawn(
-        [
-          ...['unshare', '--mount', '--pid', '--fork', '--kill-child', '--'],
-          ...['sh', '-c', IN_ROOT, 'sh', root, daemonConfig(connection, SOCKET)],
-        ],
-        { stdio: ['ignore', 'pipe', 'pipe'] },
-      ),
+    const child = namespace.spawn(
+      [
+        ...['unshare', '--mount', '--pid', '--fork', '--kill-child', '--'],
+        ...['sh', '-c', IN_ROOT, 'sh', root, daemonConfig(connection, SOCKET)],
+      ],
+      { stdio: ['ignore', 'pipe', 'pipe'] },
     );
+    const charon = await CharonProcess.of(child, `/proc/${child.pid}/root/mnt${SOCKET}`);
     try {
-      await daemon.#answers();
-      for (const [request, message] of requests) await daemon.#ask(request, message);
+      for (const [request, message] of requests) await charon.ask(request, message);
       if (connection.cookies) await leaveHalfOpen(namespace);
     } catch (error) {
-      await daemon.close();
+      await charon.close();
       throw error;
     }
-    return daemon;
+    return new Strongswan(charon);
   }
 
   async initiate(): Promise<void> {
-    await this.#ask('initiate', { child: CONNECTION, ike: CONNECTION, timeout: String(PATIENCE) });
+    await this.#charon.ask('initiate', { child: CONNECTION, ike: CONNECTION, timeout: String(PATIENCE) });
   }
 
   async rekey(what: 'ike' | 'child'): Promise<void> {
-    await this.#ask('rekey', { [what]: CONNECTION });
+    await this.#charon.ask('rekey', { [what]: CONNECTION });
   }
 
   async reauthenticate(): Promise<void> {
-    await this.#ask('rekey', { ike: CONNECTION, reauth: 'yes' });
+    await this.#charon.ask('rekey', { ike: CONNECTION, reauth: 'yes' });
   }
 
   async terminate(what: 'ike' | 'child'): Promise<void> {
-    await this.#ask('terminate', { [what]: CONNECTION, timeout: String(PATIENCE) });
+    await this.#charon.ask('terminate', { [what]: CONNECTION, timeout: String(PATIENCE) });
   }
 
   async sas(): Promise<DaemonSas> {
-    const { events } = await this.#ask('list-sas', {}, 'list-sa');
+    const { events } = await this.#charon.ask('list-sas', {}, 'list-sa');
     return strongswanSas(events);
   }
 
   async log(): Promise<string> {
-    return this.#log;
+    return this.#charon.log;
   }
 
-  async close(): Promise<void> {
-    if (this.#hasEnded) return;
-    const end = once(this.#process, 'exit');
-    this.#process.kill('SIGKILL');
-    await end;
-  }
-
-  get #hasEnded(): boolean {
-    return this.#process.exitCode !== null || this.#process.signalCode !== null;
-  }
-
-  async #ask(request: string, message?: Section, event?: string): Promise<Answer> {
-    try {
-      return await vici(this.#socket, request, message, event);
-    } catch (error) {
-      await delay(100); // what it has logged may come after its answer
-      throw this.#failure(error);
-    }
-  }
-
-  /** Waits until it answers. @throws DaemonError if it ends instead, or if that takes long */
-  async #answers(): Promise<void> {
-    for (const deadline = Date.now() + PATIENCE_AT_START; ; await delay(20)) {
-      try {
-        await vici(this.#socket, 'version');
-        return;
-      } catch (error) {
-        if (this.#hasEnded || Date.now() > deadline) throw this.#failure(error);
-      }
-    }
-  }
-
-  #failure(error: unknown): DaemonError {
-    const lines = this.#log.trimEnd().split('\n').slice(-25);
-    return new DaemonError([(error as Error).message, ...lines].join('\n'));
+  close(): Promise<void> {
+    return this.#charon.close();
   }
 }
