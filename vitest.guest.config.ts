@@ -8,6 +8,8 @@ export default defineConfig({
     hookTimeout: 30_000,
     pool: 'forks',
     maxWorkers: 1,
+    // One process for all files: in a guest, starting it takes long.
+    isolate: false,
     cache: false,
   },
 });

@@ -1,6 +1,7 @@
 import { parseArgs } from 'node:util';
 import { runInGuest } from '../guest/guest.ts';
 import { strongswanRoot } from '../interop/daemons/strongswan.ts';
+import { compiledSources } from '../support/compiled.ts';
 import { type Network, type NetworkSpec, openNetwork } from './network.ts';
 import { type Figures, GUESTS, SCENARIOS } from './scenarios.ts';
 
@@ -51,6 +52,7 @@ if (values.guest !== undefined) {
   await runHere(wanted, values.guest);
 } else {
   const root = await strongswanRoot('strongswan-5.9');
+  compiledSources(); // a guest would take long, and each would begin anew
   await Promise.all(
     GUESTS.map((names) =>
       runGuest(

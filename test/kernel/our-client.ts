@@ -1,15 +1,16 @@
 import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { stringify } from 'yaml';
 import type { ClientEvent } from '../../src/client/protocol.ts';
 import type { Address, Family } from '../../src/wire/address.ts';
+import { compiledSources } from '../support/compiled.ts';
 import type { Application } from './application.ts';
 import type { World } from './world.ts';
 
-/** Our program, as `npm run build` has made it. */
-export const PROGRAM = [process.execPath, resolve('dist/cli/main.js')];
+/** Our program, in few files: where each takes long to open, that is most of its start. */
+export const PROGRAM = [process.execPath, join(compiledSources(), 'cli/main.js')];
 
 export interface OurClientOptions {
   readonly client: 'S' | 'T';

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { run } from '../../src/host/command.ts';
 import { ipBatch } from '../../src/host/ip.ts';
-import { connectNamespaces, type NetworkNamespace, openNamespace } from '../../src/host/namespace.ts';
+import { type NetworkNamespace, openNamespace } from '../../src/host/namespace.ts';
 import type { Address } from '../../src/wire/address.ts';
 import { within } from '../support/namespaces.ts';
 
@@ -86,14 +86,9 @@ export async function openWorld(mtu = 1500): Promise<World> {
     const router = await open(true);
     await count(router);
     const nodes = {} as Record<NodeName, NetworkNamespace>;
-    for (const name of NODES) {
-      nodes[name] = await open(RELAYS.some((relay) => relay === name));
-      await connect(router, nodes[name], name, mtu);
-    }
-    const exits = RELAYS.map(
-      (name) => `route add ${EXIT_ADDRESSES[name]} via ${ADDRESSES[name].ip4} dev to${name} onlink`,
-    );
-    await ipBatch(exits, { netns: router.pid });
+    for (const name of NODES) nodes[name] = await open(RELAYS.some((relay) => relay === name));
+    await ipBatch(routerCommands(nodes, mtu), { netns: router.pid });
+    for (const name of NODES) await ipBatch(nodeCommands(name), { netns: nodes[name].pid });
     return { router, nodes, directory, offences: () => offences(router), close };
   } catch (error) {
     await close();
@@ -121,36 +116,35 @@ function set(name: string, value: number): void {
 /** Packets on the wire are no larger than the MTU: what TCP hands to a device in one piece would be cut behind the captures. */
 const ONE_BY_ONE = 'gso_max_segs 1 gso_max_size 1500';
 
-async function connect(
-  router: NetworkNamespace,
-  node: NetworkNamespace,
-  name: NodeName,
-  mtu: number,
-): Promise<void> {
-  const device = `to${name}`;
-  const { ip4, ip6 } = ADDRESSES[name];
-  await connectNamespaces(router, node, { aName: device, bName: 'eth0', mtu });
-  await ipBatch(
-    [
-      `link set ${device} ${ONE_BY_ONE}`,
+function routerCommands(nodes: World['nodes'], mtu: number): string[] {
+  const links = NODES.flatMap((name) => {
+    const device = `to${name}`;
+    const { ip4, ip6 } = ADDRESSES[name];
+    return [
+      `link add ${device} mtu ${mtu} type veth peer name eth0 mtu ${mtu} netns ${nodes[name].pid}`,
+      `link set ${device} up ${ONE_BY_ONE}`,
       `address add ${GATEWAY[4]}/32 dev ${device}`,
       `address add ${GATEWAY[6]}/64 dev ${device} nodad`,
       `route add ${ip4} dev ${device}`,
       `route add ${ip6} dev ${device}`,
-    ],
-    { netns: router.pid },
+    ];
+  });
+  const exits = RELAYS.map(
+    (name) => `route add ${EXIT_ADDRESSES[name]} via ${ADDRESSES[name].ip4} dev to${name} onlink`,
   );
-  await ipBatch(
-    [
-      `link set eth0 ${ONE_BY_ONE}`,
-      `address add ${ip4}/32 dev eth0`,
-      `address add ${ip6}/128 dev eth0 nodad`,
-      `route add ${GATEWAY[4]} dev eth0`,
-      `route add default via ${GATEWAY[4]} dev eth0 src ${ip4}`,
-      `route add ::/0 via ${GATEWAY[6]} dev eth0 src ${ip6}`,
-    ],
-    { netns: node.pid },
-  );
+  return [...links, ...exits];
+}
+
+function nodeCommands(name: NodeName): string[] {
+  const { ip4, ip6 } = ADDRESSES[name];
+  return [
+    `link set eth0 up ${ONE_BY_ONE}`,
+    `address add ${ip4}/32 dev eth0`,
+    `address add ${ip6}/128 dev eth0 nodad`,
+    `route add ${GATEWAY[4]} dev eth0`,
+    `route add default via ${GATEWAY[4]} dev eth0 src ${ip4}`,
+    `route add ::/0 via ${GATEWAY[6]} dev eth0 src ${ip6}`,
+  ];
 }
 
 const CHAINS = ['private', 'fragments'] as const;

@@ -10,9 +10,9 @@ import { openUdpIn } from '../udp.ts';
 import { ADDRESSES, type NodeName, RELAYS, type World } from '../world.ts';
 import { type ClientKind, openClient } from './telescope.ts';
 
-/** Milliseconds between packets, and those for which they are looked at. */
+/** Milliseconds between packets, and until something has happened that is certain to. */
 const INTERVAL = 10;
-const WHILE = 1_000;
+const PATIENCE = 60_000;
 /** So many have to be there for a stream to be one, and so few for it to have ended. */
 const MANY = 20;
 const FEW = 3;
@@ -56,20 +56,25 @@ export function killedHops(title: string, network: NetworkSpec, kind: ClientKind
 async function kill({ world }: Stage, client: Application, { title, at, peer }: Killing): Promise<void> {
   const streams = openStreams(world, client);
   try {
-    const before = await streams.during(WHILE);
-    if (Math.min(before.up, before.down) < MANY)
-      throw new CheckError(`packets do not get through before ${title} is killed: ${JSON.stringify(before)}`);
+    await streams.until(
+      ({ up, down }) => Math.min(up, down) >= MANY,
+      `packets get through before ${title} is killed`,
+    );
     for (const end of ['src', 'dst'])
       await ip(['xfrm', 'state', 'deleteall', end, peer(client)], { netns: world.nodes[at].pid });
     await pause(100);
     const captures = new Captures(world);
-    const after = await streams.during(WHILE);
+    const before = streams.count();
+    await streams.until(({ sent }) => sent - before.sent >= MANY, 'packets are sent');
+    await pause(500);
+    const after = streams.count();
     const packets = captures.packets('S').filter(({ kind }) => kind !== 'esp' && kind !== 'ike');
-    const sent = captures.packets('D').filter(({ source }) => source === ADDRESSES.D.ip4).length;
+    const answers = captures.packets('D').filter(({ source }) => source === ADDRESSES.D.ip4).length;
     captures.close();
-    if (sent < MANY) throw new CheckError('D has not sent anything meanwhile');
-    if (Math.max(after.up, after.down) > FEW)
-      throw new CheckError(`packets get through after ${title} was killed: ${JSON.stringify(after)}`);
+    if (answers < MANY) throw new CheckError(`D has sent ${answers} packets only`);
+    const through = { up: after.up - before.up, down: after.down - before.down };
+    if (Math.max(through.up, through.down) > FEW)
+      throw new CheckError(`packets get through after ${title} was killed: ${JSON.stringify(through)}`);
     expectEqual('the packets in clear on the link of S', packets.length, 0);
     expectEqual('the packets with private addresses on the Internet', (await world.offences()).private, 0);
   } finally {
@@ -79,25 +84,27 @@ async function kill({ world }: Stage, client: Application, { title, at, peer }: 
 
 /** The application sends to D, and D to where the first of it came from. */
 function openStreams(world: World, client: Application) {
-  const received = { up: 0, down: 0 };
+  const count = { sent: 0, up: 0, down: 0 };
   let back: { readonly address: Address; readonly port: number } | undefined;
   const server = openUdpIn(world.nodes.D.pid, ADDRESSES.D.ip4, 9, (_, source) => {
-    received.up++;
+    count.up++;
     back = source;
   });
   const program = openUdpIn(client.pid, client.addresses[0], 4000, () => {
-    received.down++;
+    count.down++;
   });
   const message = new Uint8Array(100);
   const timer = setInterval(() => {
     program.send(message, ADDRESSES.D.ip4, 9);
     if (back !== undefined) server.send(message, back.address, back.port);
+    count.sent++;
   }, INTERVAL);
   return {
-    async during(milliseconds: number) {
-      const { up, down } = received;
-      await pause(milliseconds);
-      return { up: received.up - up, down: received.down - down };
+    count: () => ({ ...count }),
+    /** @throws CheckError if that takes long */
+    async until(isReached: (seen: typeof count) => boolean, what: string) {
+      for (const end = performance.now() + PATIENCE; !isReached(count); await pause(INTERVAL))
+        if (performance.now() > end) throw new CheckError(`no ${what}: ${JSON.stringify(count)}`);
     },
     close() {
       clearInterval(timer);

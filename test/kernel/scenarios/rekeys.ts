@@ -89,15 +89,15 @@ async function carryOut(relays: Relays, { title, at, connection, what, begin }: 
   }
 }
 
-/** The initiator's SPIs of IKE SAs, or the relay's own of Child SAs, deleted ones that still receive included. */
+/** The initiator's SPIs of IKE SAs, or the relay's own of Child SAs, without those that are deleted and only still receive. */
 function spisOf(events: readonly ReceivedSection[], connection: string, what: What): string[] {
   const ikeSas = events.flatMap((event) =>
     connection in event ? [event[connection] as ReceivedSection] : [],
   );
   if (what === 'ike') return ikeSas.map((ike) => String(ike['initiator-spi']));
   return ikeSas.flatMap((ike) =>
-    Object.values(ike['child-sas'] as ReceivedSection).map((child) =>
-      String((child as ReceivedSection)['spi-in']),
-    ),
+    Object.values(ike['child-sas'] as Readonly<Record<string, ReceivedSection>>)
+      .filter(({ state }) => state !== 'DELETED')
+      .map((child) => String(child['spi-in'])),
   );
 }

@@ -2,7 +2,8 @@ import type { Family } from '../../../src/wire/address.ts';
 import type { Application } from '../application.ts';
 import { Captures } from '../captures.ts';
 import { checkOnlyIp6, checkUnderlay, expectEqual, headersOf } from '../checks.ts';
-import { checkMarked, checkMtu } from '../mtu.ts';
+import { checkFlags, checkMarked, checkUntagged, hopPlaces } from '../marks.ts';
+import { checkMtu } from '../mtu.ts';
 import type { NetworkSpec } from '../network.ts';
 import { openOurClient } from '../our-client.ts';
 import { type RelayKind, type Relays, type RunningRelay, unsignedHop } from '../relays.ts';
@@ -53,6 +54,15 @@ export function telescope(
         (name) => [`headers of ${name}`, headersOf(name, captures).join('; ')] as const,
       );
       captures.close();
+      if (kind === 'xfrm') {
+        const places = hopPlaces(world.nodes.S, client);
+        await checkFlags(places);
+        if (path.every((name) => relays[name].kind === 'stock') && family === 'ip4')
+          await checkUntagged(client, places, world.nodes[exit], server);
+      }
+      await checkFlags(
+        RELAYS.filter((name) => relays[name].kind === 'xfrm').map((name) => world.nodes[name]),
+      );
       say('all is as it should be');
       const rate = await downloadRate(client, DOWNLOADS[kind], server);
       await client.close();
