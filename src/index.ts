@@ -12,13 +12,26 @@ export { defaultProvider } from './crypto/default.ts';
 export { nobleProvider } from './crypto/noble.ts';
 export { nodeProvider } from './crypto/node.ts';
 export type { CryptoProvider, SigningKey } from './crypto/provider.ts';
-export { parseDescriptor, type RelayDescriptor, signDescriptor } from './descriptor/descriptor.ts';
+export {
+  parseDescriptor,
+  type RelayDescriptor,
+  type RelayStatement,
+  signDescriptor,
+} from './descriptor/descriptor.ts';
 export { DescriptorError } from './descriptor/document.ts';
 export type { PathRelay } from './descriptor/path.ts';
 export { readPath } from './descriptor/path-file.ts';
-export type { IkeConnection } from './endpoint/connection.ts';
+export { fixedRelaySet, type RefuseAt, type RelaySet } from './descriptor/relay-set.ts';
+export type { Child, IkeConnection } from './endpoint/connection.ts';
 export { Endpoint, type EndpointOptions, type Listener } from './endpoint/endpoint.ts';
+export type { SourceLimits } from './endpoint/half-open.ts';
+export type { Ending } from './endpoint/session.ts';
 export { systemClock } from './endpoint/system-clock.ts';
+export type { AddressKey } from './forward/address-key.ts';
+export { DropReason } from './forward/drop-reason.ts';
+export { type Exit, ExitError, type ReturnHandler } from './forward/exit.ts';
+export type { ExitPolicy, ExitRule } from './forward/exit-policy.ts';
+export { CommandError } from './host/command.ts';
 export type { InitiatorConfig, ResponderConfig, ResponderProfile } from './ike/config.ts';
 export {
   AuthenticationError,
@@ -35,15 +48,28 @@ export type {
   AssignedAddresses,
   Backend,
   BackendFactory,
+  EspSuite,
+  SaEvent,
+  SaLimits,
+  SaMoved,
   SaOperation,
   SaParameters,
   SaResult,
+  SaStore,
+  SaUsed,
   Tunnel,
+  TunnelHandler,
   TunnelPolicy,
 } from './link/sa-store.ts';
-export { loadRelayConfig, type RelayConfig } from './relay/config.ts';
+export { NativeError } from './native/native.ts';
+export { loadRelayConfig, type RelayBackend, type RelayConfig } from './relay/config.ts';
 export { ConfigError } from './relay/config-document.ts';
+export type { Drops } from './relay/data-plane.ts';
+export type { ExitConfig } from './relay/exit-config.ts';
+export { encodeKeyFile } from './relay/key-file.ts';
 export { Relay, type RelayOptions, type RelayState } from './relay/relay.ts';
+export type { HostLinks } from './relay/relay-link.ts';
+export type { UserSpaceParts } from './relay/user-space-plane.ts';
 export { type TelescopeBackend, userSpaceHops } from './telescope/backend.ts';
 export { TelescopeError } from './telescope/errors.ts';
 export { entryAddress, type RelayTarget } from './telescope/relay-target.ts';
@@ -55,5 +81,13 @@ export {
   type TelescopeOptions,
 } from './telescope/telescope.ts';
 export { openUdp, type TelescopeUdp } from './telescope/udp.ts';
-export { HostLink, type HostLinkOptions } from './transport/host-link.ts';
+export { HostLink, type HostLinkCounters, type HostLinkOptions } from './transport/host-link.ts';
 export { openHostLink } from './transport/open-host-link.ts';
+export { type Address, type Family, type Prefix, parseAddress, parsePrefix } from './wire/address.ts';
+export type { RandomSource } from './wire/bytes.ts';
+export {
+  addressSelector,
+  anySelector,
+  prefixSelector,
+  type TrafficSelector,
+} from './wire/traffic-selector.ts';

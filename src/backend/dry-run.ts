@@ -10,6 +10,7 @@ import type {
 
 /** A data plane that carries nothing and records what it was told. */
 export interface DryRun {
+  /** The data plane: one per endpoint, all of them recorded together. */
   readonly backend: BackendFactory;
   /** Every operation that succeeded, in order; their keys are overwritten by the caller. */
   readonly operations: readonly SaOperation[];
@@ -17,6 +18,7 @@ export interface DryRun {
   readonly installed: ReadonlySet<string>;
 }
 
+/** A new recording data plane, for tests of IKE and for negotiating without carrying. */
 export function dryRun(): DryRun {
   const operations: SaOperation[] = [];
   const installed = new Set<string>();

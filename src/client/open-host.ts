@@ -9,6 +9,7 @@ import { type BackendChoice, chooseBackend } from './kernel-support.ts';
 
 /** What this host has for one telescope. */
 export interface TelescopeHost {
+  /** The host's network, for `openTelescope`. */
   readonly link: HostLink;
   /** For `openTelescope`. */
   readonly options: Pick<TelescopeOptions, 'backend' | 'encapsulated'>;
@@ -29,6 +30,7 @@ export interface TelescopeNamespace {
   readonly file: string;
   /** Runs `action` (synchronous) in it: sockets that it opens (not those of node:dgram and node:net) and processes that it starts stay there. */
   within<T>(action: () => T): T;
+  /** No more `within`; what runs in the namespace keeps it, and stays. */
   close(): void;
 }
 

@@ -12,10 +12,15 @@ import type { AddressAssigner, AddressRequest } from './assigner.ts';
 
 /** What a pool gives out. */
 export interface AddressPoolOptions {
+  /** The block of IPv4 addresses; absent: none. */
   readonly ip4?: Prefix;
+  /** The block of IPv6 addresses; absent: none. */
   readonly ip6?: Prefix;
+  /** IPv4 name servers for whoever asks for them. */
   readonly ip4Dns?: readonly Address[];
+  /** IPv6 name servers for whoever asks for them. */
   readonly ip6Dns?: readonly Address[];
+  /** What addresses are drawn from. */
   readonly random: RandomSource;
   /** Never given out, such as our own addresses; those outside the blocks are of no account. */
   readonly reserved?: readonly Address[];
@@ -32,6 +37,7 @@ export class AddressPool implements AddressAssigner {
   readonly #ip6Dns: readonly Address[];
   readonly #leases = new Map<object, AssignedAddresses>();
 
+  /** A pool of which nothing is given out yet. */
   constructor({ ip4, ip6, ip4Dns = [], ip6Dns = [], random, reserved = [] }: AddressPoolOptions) {
     this.#ip4 = ip4 && new Block(ip4, random, reserved);
     this.#ip6 = ip6 && new Block(ip6, random, reserved);
@@ -39,6 +45,7 @@ export class AddressPool implements AddressAssigner {
     this.#ip6Dns = ip6Dns;
   }
 
+  /** As `AddressAssigner` says: each family that is asked for and in the pool. */
   assign(owner: object, request: AddressRequest): AssignedAddresses | undefined {
     const known = this.#leases.get(owner);
     if (known !== undefined) return known;
@@ -55,6 +62,7 @@ export class AddressPool implements AddressAssigner {
     return lease;
   }
 
+  /** As `AddressAssigner` says. */
   release(owner: object): void {
     const lease = this.#leases.get(owner);
     if (lease === undefined) return;

@@ -2,9 +2,13 @@ import type { AssignedAddresses } from '../link/sa-store.ts';
 
 /** Which internal addresses a CFG_REQUEST asks for. */
 export interface AddressRequest {
+  /** INTERNAL_IP4_ADDRESS. */
   readonly ip4: boolean;
+  /** INTERNAL_IP6_ADDRESS. */
   readonly ip6: boolean;
+  /** INTERNAL_IP4_DNS. */
   readonly ip4Dns: boolean;
+  /** INTERNAL_IP6_DNS. */
   readonly ip6Dns: boolean;
 }
 

@@ -12,9 +12,11 @@ export const ConfigAttributeType = {
   INTERNAL_IP6_SUBNET: 15,
 } as const;
 
-/** One attribute as on the wire; an empty `value` asks the responder to choose. */
+/** One attribute as on the wire. */
 export interface ConfigAttribute {
+  /** Of `ConfigAttributeType`. */
   readonly type: number;
+  /** Empty: the responder is to choose. */
   readonly value: Uint8Array;
 }
 

@@ -4,11 +4,13 @@
  * in transforms.ts, and every provider has all of them.
  */
 export interface CryptoProvider {
+  /** For people: in logs and benchmarks. */
   readonly name: string;
   /** Octets from a cryptographically secure source, or from the test's. */
   random(length: number): Uint8Array;
   /** PRF transform (type 2): prf(key, parts[0] | parts[1] | ...). RFC 7296 2.13. */
   prf(id: number, key: Uint8Array, ...parts: readonly Uint8Array[]): Uint8Array;
+  /** The digest of parts[0] | parts[1] | ... */
   hash(id: HashName, ...parts: readonly Uint8Array[]): Uint8Array;
   /** A keyed cipher for the SK payload or for one direction of an ESP SA. */
   protector(suite: ProtectionSuite, keys: ProtectionKeys): Protector;
@@ -21,6 +23,7 @@ export interface CryptoProvider {
   answerKeyExchange(method: number, initiatorValue: Uint8Array): KeyExchangeAnswer;
   /** The methods for which `answerKeyExchange` draws from a source that replays cannot seed. */
   readonly randomisedMethods: readonly number[];
+  /** Keys that sign, and signatures. */
   readonly signatures: Signatures;
   /** X.509, for providers that have it. */
   readonly certificates?: Certificates;
@@ -36,9 +39,11 @@ export interface ProtectionSuite {
   readonly integrity: number;
 }
 
-/** `encryption` is the cipher key followed by the salt of AEAD ciphers (RFC 4106 8.1, RFC 5282 7.1, RFC 7634 2). */
+/** The keys of one direction. */
 export interface ProtectionKeys {
+  /** The cipher key, followed by the salt of AEAD ciphers (RFC 4106 8.1, RFC 5282 7.1, RFC 7634 2). */
   readonly encryption: Uint8Array;
+  /** Empty for AEAD. */
   readonly integrity: Uint8Array;
 }
 
@@ -50,6 +55,7 @@ export interface ProtectionKeys {
 export interface Protector {
   /** Of the IV that it takes, whether or not a packet carries it. */
   readonly ivLength: number;
+  /** Octets of the integrity check value. */
   readonly icvLength: number;
   /** The text's length must be a multiple of it: 16 for CBC, else 1. */
   readonly blockLength: number;
@@ -67,6 +73,7 @@ export interface Protector {
 
 /** The initiator's half of one key exchange. */
 export interface KeyExchange {
+  /** Its transform id. */
   readonly method: number;
   /** The Key Exchange Data of our KE payload (RFC 7296 3.4, RFC 5903, RFC 8031); of a KEM, the encapsulation key. */
   readonly publicValue: Uint8Array;
@@ -76,6 +83,7 @@ export interface KeyExchange {
    * @throws InvalidKeyExchange if it is of the wrong length or fails RFC 6989's tests
    */
   agree(responderValue: Uint8Array): Uint8Array;
+  /** Overwrites the secret (best effort); `agree` must not be called afterwards. */
   destroy(): void;
 }
 
@@ -83,6 +91,7 @@ export interface KeyExchange {
 export interface KeyExchangeAnswer {
   /** The Key Exchange Data of our KE payload. */
   readonly publicValue: Uint8Array;
+  /** What `KeyExchange.agree` comes to at the other end; the caller overwrites it. */
   readonly sharedSecret: Uint8Array;
 }
 
@@ -103,6 +112,7 @@ export type SignatureScheme =
 
 /** A private key. */
 export interface SigningKey {
+  /** Of `secret` and `publicKey`. */
   readonly type: KeyType;
   /** PKCS #8 (RFC 5208), DER. */
   readonly secret: Uint8Array;
@@ -110,11 +120,13 @@ export interface SigningKey {
   readonly publicKey: Uint8Array;
 }
 
+/** The signatures of a provider. */
 export interface Signatures {
   /** Whether `sign` draws from a source that replays cannot seed. */
   readonly randomised: boolean;
   /** What kinds of keys this provider has. */
   readonly keyTypes: readonly KeyType[];
+  /** A new key, drawn from `random`. @throws UnsupportedAlgorithm if this provider has no keys of that type */
   generate(type: Exclude<KeyType, 'rsa'>): SigningKey;
   /**
    * The key in a PKCS #8 document.
@@ -122,7 +134,7 @@ export interface Signatures {
    * @throws UnsupportedAlgorithm if this provider has no keys of that type
    */
   fromPkcs8(der: Uint8Array): SigningKey;
-  /** @throws UnsupportedAlgorithm if keys of that type do not sign so */
+  /** The signature over `message`, encoded as `scheme` says. @throws UnsupportedAlgorithm if keys of that type do not sign so */
   sign(key: SigningKey, scheme: SignatureScheme, message: Uint8Array): Uint8Array;
   /** False for a wrong signature or a key that does not sign so; never throws for any octets. */
   verify(scheme: SignatureScheme, publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array): boolean;
@@ -142,6 +154,7 @@ export interface CertificateDemands {
   readonly authorities: readonly Uint8Array[];
   /** When it has to be valid: milliseconds since 1970. */
   readonly time: number;
+  /** Whom the first certificate has to be for. */
   readonly name: CertificateName;
 }
 
@@ -150,6 +163,7 @@ export type CertificateVerdict =
   | { readonly ok: true; readonly publicKey: Uint8Array }
   | { readonly ok: false; readonly reason: string };
 
+/** The X.509 of a provider. */
 export interface Certificates {
   /**
    * Whether a chain leads from the first certificate (DER) through others, in any order, to an authority, and the first one
@@ -159,6 +173,7 @@ export interface Certificates {
   verify(certificates: readonly Uint8Array[], demands: CertificateDemands): CertificateVerdict;
 }
 
+/** An algorithm that a provider does not have; the message names it. */
 export class UnsupportedAlgorithm extends Error {
   override readonly name = 'UnsupportedAlgorithm';
 }

@@ -16,6 +16,7 @@ const SIGNATURE_DOMAIN = 'ike-telescope relay descriptor v1\n';
 
 /** What a relay says of itself. */
 export interface RelayStatement {
+  /** 1 to 63 characters; need not be unique, for it is the key that identifies a relay. */
   readonly name: string;
   /** Public addresses: where it answers IKE and ESP. At least one. */
   readonly addresses: { readonly ip4?: Address; readonly ip6?: Address };
@@ -23,6 +24,7 @@ export interface RelayStatement {
   readonly pools: { readonly ip4?: Prefix; readonly ip6?: Prefix };
   /** The largest IP packet that its overlay tunnels carry, in octets. */
   readonly overlayMtu: number;
+  /** It lets packets out to the Internet. */
   readonly exit: boolean;
   /** Who runs it, by a name that their other relays state too: no path has two of one operator. */
   readonly operator?: string;
@@ -34,6 +36,7 @@ export interface RelayStatement {
 export interface RelayDescriptor extends RelayStatement {
   /** SubjectPublicKeyInfo of an Ed25519 key, DER: what the relay proves in IKE_AUTH (RFC 7670). */
   readonly publicKey: Uint8Array;
+  /** Names its key: hex of the first 16 octets of SHA-256 of `publicKey`. */
   readonly keyId: string;
 }
 

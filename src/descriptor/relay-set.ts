@@ -4,17 +4,21 @@ import { DescriptorError } from './document.ts';
 
 /** The relays that a relay or client knows of now; a directory changes it over time. */
 export interface RelaySet {
+  /** Those that are known now; the array does not change afterwards. */
   relays(): readonly RelayDescriptor[];
   /** The relay with that key id. */
   find(keyId: string): RelayDescriptor | undefined;
 }
 
 /** Makes the error for the relay at `index` of a list. */
-type RefuseAt = (index: number, problem: string) => Error;
+export type RefuseAt = (index: number, problem: string) => Error;
 
 const refuseList: RefuseAt = (_, problem) => new DescriptorError(problem);
 
-/** A set that does not change. @throws if two descriptors have the same key, what `refuse` makes of the second */
+/**
+ * A set that does not change.
+ * @throws DescriptorError, or what `refuse` makes of the second, if two descriptors have the same key
+ */
 export function fixedRelaySet(
   descriptors: readonly RelayDescriptor[],
   refuse: RefuseAt = refuseList,

@@ -6,15 +6,19 @@ import type { Origin } from '../link/link.ts';
 import type { Tunnel } from '../link/sa-store.ts';
 import type { Ending, Session } from './session.ts';
 
-/** A tunnel: the SAs that it has now, and the data path, which stays when they are rekeyed. */
-interface Child {
+/** A tunnel of a connection. */
+export interface Child {
+  /** The SAs that it has now. */
   readonly info: ChildSaInfo;
+  /** The data path, which stays when they are rekeyed. */
   readonly tunnel: Tunnel;
 }
 
 /** An established IKE SA with its Child SA, as the user of an endpoint holds it. */
 export class IkeConnection {
+  /** Ours in IKE_SA_INIT. */
   readonly role: 'initiator' | 'responder';
+  /** Whom the peer has proved to be. */
   readonly peer: Peer;
   /** Resolves when the IKE SA is gone, with why. */
   readonly closed: Promise<Ending>;
@@ -22,6 +26,7 @@ export class IkeConnection {
   readonly #children = new Map<string, Child>();
   #awaited: { resolve(child: Child): void; reject(error: IkeError): void } | undefined;
 
+  /** @internal */
   constructor(session: Session, peer: Peer, closed: Promise<Ending>) {
     this.#session = session;
     this.role = session.ike.role;
@@ -95,7 +100,10 @@ export class IkeConnection {
     this.#session.perform((ike, now) => ike.closeChild(tunnelId, now));
   }
 
-  /** A hint, from outside any SA, that the peer has lost its state: answered with a liveness check, rate limited. */
+  /**
+   * A hint, from outside any SA, that the peer has lost its state: answered with a liveness check, rate limited.
+   * @internal
+   */
   hint(): void {
     this.#session.perform((ike, now) => ike.hint(now));
   }
@@ -103,6 +111,7 @@ export class IkeConnection {
   /**
    * Deletes the IKE SA and waits for the peer's answer, at most `patience`; then it is gone in any case.
    * @param delay - resolves after the patience (a clock's timer)
+   * @internal Others close it by `Endpoint.closeConnection`.
    */
   async close(delay: Promise<void>): Promise<void> {
     this.#session.perform((ike, now) => ike.close(now));
@@ -119,18 +128,25 @@ export class IkeConnection {
   /**
    * For the endpoint, which follows the core's events: a tunnel is there, or has other SAs.
    * @param isAskedFor - it is new, and it was not the peer who asked for it
+   * @internal
    */
   setChild(child: Child, isAskedFor: boolean): void {
     this.#children.set(child.tunnel.policy.id, child);
     if (isAskedFor) this.#awaited?.resolve(child);
   }
 
-  /** For the endpoint: a Child SA that was asked for has not come about. */
+  /**
+   * For the endpoint: a Child SA that was asked for has not come about.
+   * @internal
+   */
   failChild(error: IkeError): void {
     this.#awaited?.reject(error);
   }
 
-  /** For the endpoint: forgets a tunnel, or all; returns what there was. */
+  /**
+   * For the endpoint: forgets a tunnel, or all; returns what there was.
+   * @internal
+   */
   takeChildren(tunnelId?: string): Child[] {
     const taken = [...this.#children.values()].filter(
       ({ tunnel }) => tunnelId === undefined || tunnel.policy.id === tunnelId,

@@ -24,6 +24,7 @@ const log = createDebug('ike-telescope:endpoint');
 
 /** What an answering endpoint tells its owner. Handlers are called synchronously and must not throw. */
 export interface Listener {
+  /** How IKE SAs are answered. */
   readonly config: ResponderConfig;
   /** From this many half-open IKE SAs on, initiators must return a cookie (RFC 7296 2.6); 0: always. */
   readonly cookieThreshold: number;
@@ -35,15 +36,21 @@ export interface Listener {
   readonly puzzles?: Omit<PuzzlePolicy, 'maximum'>;
   /** A Child SA is up; called before the peer is told, so that its first packet finds a handler. */
   onChild(connection: IkeConnection): void;
+  /** The IKE SA of a connection is gone, with its Child SAs. */
   onClosed(connection: IkeConnection, ending: Ending): void;
   /** An authenticated peer started anew (INITIAL_CONTACT): `connection` is its new IKE SA. */
   onInitialContact?(connection: IkeConnection, contactKey: string): void;
 }
 
+/** What an endpoint is made of. */
 export interface EndpointOptions {
+  /** Where messages and ESP come and go; not attached yet. */
   readonly link: Link;
+  /** Makes the data plane of its Child SAs. */
   readonly backend: BackendFactory;
+  /** What cookies and puzzles are computed with; IKE SAs use that of their configurations. */
   readonly crypto: CryptoProvider;
+  /** The time of retransmissions and lifetimes. */
   readonly clock: Clock;
   /**
    * Peers that are told, rate limited, that an SPI of theirs is unknown (RFC 7296 1.5), and whose new IKE SAs find room
@@ -112,6 +119,7 @@ export class Endpoint {
     }
   }
 
+  /** The data plane of its Child SAs. */
   get backend(): Backend {
     return this.#opened().backend;
   }

@@ -159,5 +159,5 @@ export class Session {
   }
 }
 
-/** How an IKE SA ended: undefined after an orderly delete. */
+/** How an IKE SA ended: why, or undefined after an orderly delete. */
 export type Ending = IkeError | undefined;

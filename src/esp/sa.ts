@@ -17,6 +17,7 @@ export const NextHeader = { IPV4: 4, IPV6: 41, NONE: 59 } as const;
  */
 export type OpenFailure = 'malformed' | 'replayed' | 'bad-icv' | 'bad-padding' | 'not-ip' | 'dummy';
 
+/** What a received packet came to: `nextHeader` is of `NextHeader`, IPV4 or IPV6. */
 export type OpenResult =
   | { readonly ok: true; readonly nextHeader: number }
   | { readonly ok: false; readonly reason: OpenFailure };

@@ -52,4 +52,5 @@ export const DropReason = {
   NOT_SENT: 'not-sent',
 } as const;
 
+/** One of `DropReason`. */
 export type DropReason = (typeof DropReason)[keyof typeof DropReason];

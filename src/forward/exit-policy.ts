@@ -14,16 +14,19 @@ export const DEFAULT_EXIT_POLICY: readonly string[] = ['reject *:25/tcp', 'accep
 
 /** An ordered list of rules; the first that matches decides, and a packet that none matches is rejected. */
 export interface ExitPolicy {
+  /** In order. */
   readonly rules: readonly ExitRule[];
 }
 
 /** A rule of an exit policy, as it is applied. */
 export interface ExitRule {
+  /** What is done with a packet that matches. */
   readonly accept: boolean;
   /** Undefined: every address of both families. */
   readonly prefix: Prefix | undefined;
+  /** IP protocol numbers; undefined: every one. */
   readonly protocols: readonly number[] | undefined;
-  /** Ranges, ends included; a rule with ports is of TCP and UDP. */
+  /** Ranges, ends included; a rule with ports is of TCP and UDP; undefined: every one. */
   readonly ports: readonly (readonly [number, number])[] | undefined;
 }
 

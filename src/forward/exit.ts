@@ -11,6 +11,7 @@ import type { DropReason } from './drop-reason.ts';
  * has let through; a client is named by its inner address.
  */
 export interface Exit {
+  /** How it reaches the Internet. */
   readonly kind: 'tun' | 'kernel' | 'socket';
   /** Sends a client's packet, rewriting it in place; the reason if it was dropped. Never throws. */
   send(packet: Packet, client: AddressKey): DropReason | undefined;
@@ -22,9 +23,11 @@ export interface Exit {
   releaseClient(client: AddressKey): void;
   /** Packets from outside that were dropped, by reason. */
   readonly counters: Readonly<Partial<Record<DropReason, number>>>;
+  /** Nothing leaves or comes back any more. */
   close(): Promise<void>;
 }
 
+/** Takes an answer, a whole IP packet addressed to `client`. */
 export type ReturnHandler = (packet: Packet, client: AddressKey) => void;
 
 /** An exit that cannot be opened; the message says what is missing and how to bring it. */

@@ -113,7 +113,9 @@ export function liveChildren(sa: SaContext, tunnelId?: string): ChildSa[] {
 
 /** The traffic selectors of an exchange: its initiator's side and its responder's. */
 export interface SelectorPair {
+  /** Inner addresses on the side of the exchange's initiator. */
   readonly tsI: readonly TrafficSelector[];
+  /** Inner addresses on the side of its responder. */
   readonly tsR: readonly TrafficSelector[];
 }
 

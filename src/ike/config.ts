@@ -9,12 +9,15 @@ import type { Transform } from './payload/payload.ts';
 
 /** The transforms of one proposal that we offer or accept, in order of preference; numbers and SPIs come later. */
 export interface Proposal {
+  /** Those of one type are alternatives. */
   readonly transforms: readonly Transform[];
 }
 
 /** ID payload contents (RFC 7296 3.5). */
 export interface Identity {
+  /** Of `IdType`. */
   readonly type: number;
+  /** Identification Data: an address, a name, a key id, as the type has it. */
   readonly data: Uint8Array;
 }
 
@@ -67,9 +70,13 @@ export type RemoteAuthentication =
  * all; the answer is awaited for one more interval after the last. Milliseconds.
  */
 export interface RetransmissionSchedule {
+  /** From the first send to the second. */
   readonly first: Millis;
+  /** What each interval is multiplied by for the next. */
   readonly factor: number;
+  /** The longest interval. */
   readonly cap: Millis;
+  /** Sends, the first included. */
   readonly tries: number;
 }
 
@@ -78,16 +85,23 @@ export interface RetransmissionSchedule {
  * rekey has succeeded until then; milliseconds since it was made.
  */
 export interface Lifetime {
+  /** When it has been rekeyed at the latest, if all goes well. */
   readonly soft: Millis;
+  /** When it is closed in any case. */
   readonly hard: Millis;
+  /** How long before `soft` a rekey may begin. */
   readonly jitter: Millis;
 }
 
-/** Octets and packets are those of one SA, in one direction. */
+/** Octets and packets are those of one SA, in one direction; what is absent has no limit. */
 export interface ChildLifetime extends Lifetime {
+  /** Octets of inner packets from which on it is to be rekeyed. */
   readonly softOctets?: number;
+  /** Octets of inner packets after which it carries nothing. */
   readonly hardOctets?: number;
+  /** Packets from which on it is to be rekeyed. */
   readonly softPackets?: number;
+  /** Packets after which it carries nothing. */
   readonly hardPackets?: number;
 }
 
@@ -101,6 +115,7 @@ export interface PostQuantumKey {
 
 /** What both roles need. */
 export interface CommonConfig {
+  /** The algorithms, and all that is random. */
   readonly crypto: CryptoProvider;
   /** IKE SA proposals (encryption, [integrity,] PRF, key exchange). */
   readonly ikeProposals: readonly Proposal[];
@@ -109,6 +124,7 @@ export interface CommonConfig {
    * of them takes place, unless NONE is among them; in IKE_AUTH there is none (RFC 7296 1.2).
    */
   readonly childProposals: readonly Proposal[];
+  /** When requests are sent again until the IKE SA is established. */
   readonly retransmission: RetransmissionSchedule;
   /** Once the IKE SA is established: how soon a peer that is gone is given up. Default: the same. */
   readonly establishedRetransmission?: RetransmissionSchedule;
@@ -127,7 +143,9 @@ export interface CommonConfig {
 
 /** The Child SA that an initiator asks for in IKE_AUTH. */
 export interface ChildRequest {
+  /** Inner addresses on our side. */
   readonly tsI: readonly TrafficSelector[];
+  /** Inner addresses on the responder's side. */
   readonly tsR: readonly TrafficSelector[];
   /** Sends a CFG_REQUEST for these; absent: no Configuration Payload. */
   readonly addresses?: AddressRequest;
@@ -135,7 +153,9 @@ export interface ChildRequest {
 
 /** What the responder made of it. */
 export interface ChildAnswer {
+  /** Inner addresses on our side, as narrowed. */
   readonly tsI: readonly TrafficSelector[];
+  /** Inner addresses on the responder's side, as narrowed. */
   readonly tsR: readonly TrafficSelector[];
   /** The CFG_REPLY; absent if there was none. */
   readonly assigned?: AssignedAddresses;
@@ -143,7 +163,9 @@ export interface ChildAnswer {
 
 /** Everything the initiator of an IKE SA needs. */
 export interface InitiatorConfig extends CommonConfig {
+  /** How we prove ourselves. */
   readonly local: LocalAuthentication;
+  /** What the responder has to prove. */
   readonly remote: RemoteAuthentication;
   /** Instead of `local`, the first of these that the responder announces, if it does not announce that (RFC 9593). */
   readonly alternatives?: readonly LocalAuthentication[];
@@ -180,17 +202,23 @@ export interface InitiatorConfig extends CommonConfig {
 
 /** What an initiator claims in IKE_AUTH, before its AUTH payload is verified. */
 export interface PeerClaim {
+  /** Its ID payload. */
   readonly identity: Identity;
+  /** Of `AuthMethod`: that of its AUTH payload. */
   readonly method: number;
   /** SPKI (DER) of a raw public key CERT payload. */
   readonly publicKey?: Uint8Array;
+  /** Where its request came from. */
   readonly origin: Origin;
 }
 
 /** How one class of initiators is treated; there is no way from one profile to another. */
 export interface ResponderProfile {
+  /** Told as `Peer.profile`. */
   readonly name: string;
+  /** How we prove ourselves to them. */
   readonly local: LocalAuthentication;
+  /** What they have to prove. */
   readonly remote: RemoteAuthentication;
   /** What TSr may be narrowed to: our side of the tunnel. */
   readonly tsLocal: readonly TrafficSelector[];

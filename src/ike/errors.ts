@@ -2,15 +2,19 @@ import { NotifyType, nameOf } from './constants.ts';
 
 /** Base of what can go wrong with an IKE SA. `message` says what and, where it helps, what to do. */
 export class IkeError extends Error {
+  /** That of the class. */
   override readonly name: string = 'IkeError';
 }
 
 /** A message of the peer's violates the protocol; `notify` is what it is told (RFC 7296 3.10.1). */
 export class ProtocolError extends IkeError {
   override readonly name = 'ProtocolError';
+  /** Of `NotifyType`. */
   readonly notify: number;
+  /** Its Notification Data. */
   readonly data: Uint8Array;
 
+  /** An error of the peer's; `message` is for us, `notify` and `data` are for the peer. */
   constructor(notify: number, message: string, data: Uint8Array = new Uint8Array(0)) {
     super(message);
     this.notify = notify;
@@ -21,8 +25,10 @@ export class ProtocolError extends IkeError {
 /** The peer answered with an error notify. */
 export class RefusedError extends IkeError {
   override readonly name = 'RefusedError';
+  /** Of `NotifyType`. */
   readonly notify: number;
 
+  /** `during` says, in the message, what was refused. */
   constructor(notify: number, during: string) {
     super(`the peer refused ${during}: ${nameOf(NotifyType, notify)}`);
     this.notify = notify;

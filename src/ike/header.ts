@@ -14,19 +14,27 @@ export const MAJOR_VERSION = 2;
 
 /** What a sender decides of an IKE header. SPIs are 8 octets. */
 export interface HeaderFields {
+  /** The SPI of the IKE SA's original initiator. */
   readonly spiI: Uint8Array;
+  /** The SPI of the IKE SA's original responder; zeros in its first request. */
   readonly spiR: Uint8Array;
+  /** Of `ExchangeType`. */
   readonly exchangeType: number;
   /** `initiator`: the sender is the original initiator of the IKE SA. The V bit is sent clear and ignored. */
   readonly flags: { readonly initiator: boolean; readonly response: boolean };
+  /** Message ID: 0 for the first request of either end. */
   readonly messageId: number;
 }
 
-/** A received IKE header. `length` covers the whole message. */
+/** A received IKE header. */
 export interface IkeHeader extends HeaderFields {
+  /** The type of the first payload. */
   readonly nextPayload: number;
+  /** Of IKE: 2. */
   readonly majorVersion: number;
+  /** Of IKE: ignored. */
   readonly minorVersion: number;
+  /** Octets of the whole message. */
   readonly length: number;
 }
 

@@ -4,9 +4,11 @@ import type { Address } from '../wire/address.ts';
 
 /** The keys of an IKE SA (RFC 7296 2.14); `initiator` protects what the original initiator sends. */
 export interface IkeSaSecrets {
-  /** 8 octets each. */
+  /** The original initiator's: 8 octets. */
   readonly spiI: Uint8Array;
+  /** The original responder's: 8 octets. */
   readonly spiR: Uint8Array;
+  /** The algorithms that the keys are for. */
   readonly suite: ProtectionSuite;
   /** SK_ei with its salt, and SK_ai. */
   readonly initiator: ProtectionKeys;
@@ -16,10 +18,15 @@ export interface IkeSaSecrets {
 
 /** The keys of one direction of a Child SA (RFC 7296 2.17). */
 export interface EspSaSecrets {
+  /** Who sends on it. */
   readonly source: Address;
+  /** Who receives on it. */
   readonly destination: Address;
+  /** The receiver's. */
   readonly spi: number;
+  /** Its algorithms. */
   readonly suite: EspSuite;
+  /** The key of its cipher with the salt, and that of its integrity algorithm. */
   readonly keys: ProtectionKeys;
 }
 
@@ -28,7 +35,9 @@ export interface EspSaSecrets {
  * and copy what they keep, for keys are overwritten.
  */
 export interface KeyLog {
+  /** Those of a new IKE SA. */
   ikeSa(secrets: IkeSaSecrets): void;
+  /** Those of one direction of a new Child SA. */
   espSa(secrets: EspSaSecrets): void;
 }
 

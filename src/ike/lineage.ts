@@ -86,6 +86,7 @@ export class IkeLineage {
     };
   }
 
+  /** The last IKE SA is gone. */
   get closed(): boolean {
     return this.#members.size === 0;
   }
@@ -163,6 +164,7 @@ export class IkeLineage {
     this.#settle();
   }
 
+  /** To be called at `nextTimeout`, or later. */
   handleTimeout(now: Millis): void {
     this.#shared.now = now;
     this.#shared.agenda.runDue(now, this.#shared.current);

@@ -22,16 +22,19 @@ import {
 } from './header.ts';
 import { decodePayloads, encodePayloads, type Payload } from './payload/index.ts';
 
-/** Never answered, changes nothing. `reason` is for the log at debug level. */
-interface Discarded {
+/** Never answered, changes nothing. */
+export interface Discarded {
   readonly kind: 'discard';
+  /** For the log at debug level. */
   readonly reason: string;
 }
 
 /** What a message says. */
-interface Understood {
+export interface Understood {
   readonly kind: 'ok';
+  /** Its IKE header. */
   readonly header: IkeHeader;
+  /** In order; those of a protected message were in its SK payload. */
   readonly payloads: readonly Payload[];
   /** The whole message; of a protected one its clear form, which RFC 9242 3.3.2 authenticates. */
   readonly bytes: Uint8Array;

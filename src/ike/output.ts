@@ -6,9 +6,13 @@ import type { IkeError } from './errors.ts';
 
 /** A Child SA as the user of the core sees it. */
 export interface ChildSaInfo {
+  /** The tunnel that its SAs are under. */
   readonly tunnel: TunnelPolicy;
+  /** Our SPI: of the SA that we receive on. */
   readonly spiIn: number;
+  /** The peer's SPI: of the SA that we send on. */
   readonly spiOut: number;
+  /** The algorithms of both SAs. */
   readonly suite: EspSuite;
   /** Addresses assigned by CP: to us (initiator) or to the peer (responder). */
   readonly assigned?: AssignedAddresses;
@@ -16,7 +20,9 @@ export interface ChildSaInfo {
 
 /** The authenticated peer. */
 export interface Peer {
+  /** Its ID payload. */
   readonly identity: Identity;
+  /** Of `AuthMethod`: how it proved itself. */
   readonly method: number;
   /** SPKI (DER) that it proved, for signatures. */
   readonly publicKey?: Uint8Array;
@@ -24,6 +30,7 @@ export interface Peer {
   readonly profile?: string;
 }
 
+/** What has happened to an IKE SA and its Child SAs. */
 export type IkeEvent =
   | { readonly type: 'established'; readonly peer: Peer }
   /** Both SAs are installed; at the responder of the exchange this comes before the response is transmitted. */

@@ -16,15 +16,19 @@ import { type ProposalPayload, ProtocolId, type Transform } from './payload/payl
 
 /** The proposal that both peers agree on: at most one transform of each type, as offered. */
 export interface Chosen {
+  /** The offered proposal's. */
   readonly number: number;
   /** The SPI that the peer put into the proposal; empty in IKE_SA_INIT. */
   readonly spi: Uint8Array;
+  /** One of each type. */
   readonly transforms: readonly Transform[];
 }
 
-/** The algorithms of an IKE SA, by their transform numbers. `integrity` is 0 for AEAD. */
+/** The algorithms of an IKE SA, by their transform numbers. */
 export interface IkeSuite extends ProtectionSuite {
+  /** Transform type 2. */
   readonly prf: number;
+  /** Transform type 4. */
   readonly keyExchange: number;
   /** Methods of the additional key exchanges, in order. */
   readonly additional: readonly number[];

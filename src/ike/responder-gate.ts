@@ -14,7 +14,9 @@ import { checkRules } from './rules.ts';
 /** Octets of the longest IKE_SA_INIT request that is looked at: it is kept, unproved as it is, until IKE_AUTH. */
 const MAX_REQUEST_LENGTH = 4096;
 
+/** What is demanded of initiators, and when. */
 export interface ResponderGateConfig {
+  /** What cookies and puzzles are computed with. */
   readonly crypto: CryptoProvider;
   /** With this many half-open IKE SAs cookies are demanded (RFC 7296 2.6); 0: always. */
   readonly cookieThreshold: number;
@@ -67,11 +69,13 @@ export class ResponderGate {
   readonly #config: ResponderGateConfig;
   readonly #cookies: CookieJar;
 
+  /** Draws a first secret for cookies. */
   constructor(config: ResponderGateConfig) {
     this.#config = config;
     this.#cookies = new CookieJar(config.crypto);
   }
 
+  /** Judges a message of no known IKE SA. */
   admit(message: Uint8Array, origin: Origin, load: Load, now: Millis): Admission {
     const header = peekHeader(message);
     if (header === undefined) return drop('not an IKE message');

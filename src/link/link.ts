@@ -10,11 +10,13 @@ export interface Origin {
   readonly linkId: string;
   /** Key id of the relay whose overlay tunnel carried it, at a relay; absent when it came from the host's network. */
   readonly overlayPeer?: string;
-  /** The peer's address and UDP port (the port is 0 for plain ESP). */
+  /** The peer's address. */
   readonly address: Address;
+  /** The peer's UDP port; 0 for plain ESP. */
   readonly port: number;
-  /** Our address that it was sent to, and our UDP port. */
+  /** Our address that it was sent to. */
   readonly localAddress: Address;
+  /** Our UDP port; 0 for plain ESP. */
   readonly localPort: number;
   /** RFC 3948: IKE with the non-ESP marker and ESP in UDP (port 4500), rather than IKE on 500 and IP protocol 50. */
   readonly encapsulated: boolean;
@@ -33,6 +35,7 @@ export interface LinkHandlers {
  * has built is a Link: `extend()` is the same code on either.
  */
 export interface Link {
+  /** Tells the links of a process apart: `Origin.linkId`. */
   readonly id: string;
   /** The largest IP packet that it carries, in octets. */
   readonly mtu: number;
@@ -49,11 +52,13 @@ export interface Link {
 
 /** The sending side of an attached link. Sends never throw: what cannot be sent is lost, as on any network. */
 export interface Attachment {
+  /** Sends one IKE message; the link adds the non-ESP marker to an encapsulated peer. */
   sendIke(message: Uint8Array, to: Origin): void;
   /** The link adds its own outer headers (in the packets' headroom where it writes them itself). */
   sendEsp(packets: readonly Packet[], to: Origin): void;
   /** One octet 0xFF to an encapsulated peer (RFC 3948 2.3); absent where there cannot be a NAT. */
   sendKeepalive?(to: Origin): void;
+  /** Ends delivery and closes what `attach` opened. */
   close(): Promise<void>;
 }
 

@@ -12,8 +12,11 @@ export const MAX_PACKET = 65_535;
 
 /** A packet in a larger buffer: octets `start` to `end` (exclusive). Layers move `start` and `end`; nothing is copied. */
 export interface Packet {
+  /** The slot: the data, with room around it. */
   readonly buffer: Uint8Array;
+  /** Offset of the first octet. */
   start: number;
+  /** Offset behind the last octet. */
   end: number;
 }
 

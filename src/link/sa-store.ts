@@ -6,6 +6,7 @@ import type { Packet } from './packet.ts';
 
 /** The algorithms of an ESP SA, by their IANA IKEv2 transform numbers. */
 export interface EspSuite {
+  /** Encryption transform (type 1). */
   readonly encryption: number;
   /** Key length in bits, for ciphers with a variable one; 256 for ChaCha20-Poly1305. */
   readonly keyLength: number;
@@ -19,19 +20,23 @@ export interface EspSuite {
 export interface TunnelPolicy {
   /** Unique in the process, the same for an SA and its successors. */
   readonly id: string;
-  /** Inner addresses on our side and on the peer's side (RFC 4301 4.4.1). */
+  /** Inner addresses on our side (RFC 4301 4.4.1). */
   readonly local: readonly TrafficSelector[];
+  /** Inner addresses on the peer's side. */
   readonly remote: readonly TrafficSelector[];
 }
 
 /** One direction of a Child SA. */
 export interface SaParameters {
+  /** Of an inbound SA one that was reserved; of an outbound SA the peer's choice. */
   readonly spi: number;
+  /** Its algorithms. */
   readonly suite: EspSuite;
   /** From KEYMAT (RFC 7296 2.17). `encryption` ends with the salt of AEAD ciphers; `integrity` is empty for them. */
   readonly keys: { readonly encryption: Uint8Array; readonly integrity: Uint8Array };
   /** The peer: where inbound packets come from, where outbound ones go. */
   readonly path: Origin;
+  /** The tunnel that it belongs to. */
   readonly tunnel: TunnelPolicy;
   /** What it may carry; absent: whatever its sequence numbers suffice for. */
   readonly limits?: SaLimits;
@@ -41,17 +46,25 @@ export interface SaParameters {
 
 /** What one SA may carry: past a soft limit it is to be replaced, past a hard one it carries nothing. Inner packets. */
 export interface SaLimits {
+  /** Octets after which `SaUsed` says `soft`. */
   readonly softOctets?: number;
+  /** Octets after which `SaUsed` says `hard`. */
   readonly hardOctets?: number;
+  /** Packets after which `SaUsed` says `soft`. */
   readonly softPackets?: number;
+  /** Packets after which `SaUsed` says `hard`. */
   readonly hardPackets?: number;
 }
 
 /** What became of an SA in use, told once each: its first packet was verified, or it has reached a limit. */
 export interface SaUsed {
+  /** Its first packet was verified, or it has reached that limit. */
   readonly kind: 'used' | 'soft' | 'hard';
+  /** Of the SA, as is `spi`. */
   readonly direction: 'inbound' | 'outbound';
+  /** Of the SA. */
   readonly spi: number;
+  /** `TunnelPolicy.id` of its tunnel. */
   readonly tunnelId: string;
 }
 
@@ -61,10 +74,13 @@ export interface SaUsed {
  */
 export interface SaMoved {
   readonly kind: 'moved';
+  /** `TunnelPolicy.id` of its tunnel. */
   readonly tunnelId: string;
+  /** Where the peer is now. */
   readonly path: Origin;
 }
 
+/** What a backend says of its SAs by itself. */
 export type SaEvent = SaUsed | SaMoved;
 
 /**
@@ -97,6 +113,7 @@ export type SaResult =
  * caller overwrites the operation's when the result is there.
  */
 export interface SaStore {
+  /** A result for each operation, in order. */
   apply(operations: readonly SaOperation[]): Promise<readonly SaResult[]>;
 }
 
@@ -108,6 +125,7 @@ export type TunnelHandler = (packets: readonly Packet[]) => void;
 
 /** The data path under a policy. Packets are whole inner IP packets. */
 export interface Tunnel {
+  /** What it may carry. */
   readonly policy: TunnelPolicy;
   /** Seals and sends; a packet outside the policy, or without an SA, is dropped and counted, never sent in clear. */
   send(packets: readonly Packet[]): void;
@@ -121,11 +139,13 @@ export interface Tunnel {
 
 /** A data plane: its SA database, and its tunnels, which exist from the first SA installed under a policy. */
 export interface Backend extends SaStore {
+  /** For people: in messages and benchmarks. */
   readonly name: string;
   /** ESP packets that a link delivered; a backend whose ESP is the kernel's gets none. */
   receive(packets: readonly Packet[], origin: Origin): void;
-  /** @throws RangeError if no SA was ever installed under that policy id, or it was closed */
+  /** The data path under a policy. @throws RangeError if no SA was ever installed under that policy id, or it was closed */
   tunnel(policyId: string): Tunnel;
+  /** Removes every tunnel and SA. */
   close(): Promise<void>;
 }
 
@@ -140,7 +160,10 @@ export type BackendFactory = (
 
 /** An assigned configuration as it reached the client (RFC 7296 3.15). */
 export interface AssignedAddresses {
+  /** INTERNAL_IP4_ADDRESS. */
   readonly ip4?: Address;
+  /** INTERNAL_IP6_ADDRESS. */
   readonly ip6?: { readonly address: Address; readonly prefixLength: number };
+  /** Name servers, of either family. */
   readonly dns: readonly Address[];
 }

@@ -83,6 +83,7 @@ export interface NetlinkSocket {
 /** A system call that failed: which, errno name, what to do. */
 export class NativeError extends Error {
   override readonly name = 'NativeError';
+  /** Such as EPERM. */
   readonly code: string;
 
   constructor(code: string, message: string) {

@@ -39,14 +39,19 @@ export interface RelayConfig {
   readonly own: RelayDescriptor;
   /** The same as signed text, for clients and for other relays. */
   readonly descriptor: string;
+  /** Our own key: Ed25519. */
   readonly key: SigningKey;
   /** Name servers that clients are told of. */
   readonly dns: readonly Address[];
   /** The relays that we have overlay tunnels with, and no others. */
   readonly peers: readonly RelayDescriptor[];
+  /** Absent: nothing leaves here. */
   readonly exit?: ExitConfig;
+  /** What carries the packets. */
   readonly backend: RelayBackend;
+  /** UDP port of IKE; the same in the whole network. */
   readonly ikePort: number;
+  /** UDP port of IKE and ESP in UDP (RFC 3948); the same in the whole network. */
   readonly encapsulatedPort: number;
   /** Of the host's network, in octets; absent: the interface's. */
   readonly mtu?: number;
@@ -54,11 +59,15 @@ export interface RelayConfig {
   readonly encapsulatedOnly: boolean;
   /** The shared key that everybody knows, for clients that cannot do NULL authentication. */
   readonly publicSharedKey?: string;
+  /** Clients at a time. */
   readonly maxClients: number;
   /** IKE SAs that are being set up. */
   readonly maxHalfOpen: number;
+  /** How many of them one source may have. */
   readonly maxHalfOpenPer: SourceLimits;
+  /** From this many of them on, initiators must return a cookie (RFC 7296 2.6); 0: always. */
   readonly cookieThreshold: number;
+  /** From `threshold` of them on, initiators must solve puzzles of `difficulty` zero bits or more (RFC 8019). */
   readonly puzzles: { readonly threshold: number; readonly difficulty: number };
 }
 

@@ -19,6 +19,7 @@ export interface ExitConfig {
   readonly kind: 'napt' | 'kernel' | 'sockets';
   /** The addresses that clients' traffic leaves from; always there for `napt`. */
   readonly addresses: { readonly ip4?: Address; readonly ip6?: Address };
+  /** What may leave. */
   readonly policy: ExitPolicy;
 }
 

@@ -21,7 +21,9 @@ const ENCAPSULATED_PORT = 4500;
 
 /** The host's networks, one link per family. */
 export interface HostLinks {
+  /** Absent: the relay has no IPv4 address. */
   readonly ip4?: Link;
+  /** Absent: the relay has no IPv6 address. */
   readonly ip6?: Link;
 }
 

@@ -1,9 +1,11 @@
 import { AddressPool } from '../cp/address-pool.ts';
+import { defaultProvider } from '../crypto/default.ts';
 import type { CryptoProvider } from '../crypto/provider.ts';
 import { outerFamily } from '../descriptor/outer-family.ts';
 import type { IkeConnection } from '../endpoint/connection.ts';
 import { Endpoint } from '../endpoint/endpoint.ts';
 import { lifetimes } from '../endpoint/lifetimes.ts';
+import { systemClock } from '../endpoint/system-clock.ts';
 import type { ResponderConfig } from '../ike/config.ts';
 import type { KeyLog } from '../ike/key-log.ts';
 import { defaultChildProposals, relayIkeProposals } from '../ike/proposal.ts';
@@ -31,16 +33,24 @@ const HALF_OPEN_TIMEOUT: Millis = 45_000;
 /** Clients check their hops more often than this; one that is silent for so long is asked whether it is there. */
 const CLIENT_IDLE: Millis = 60_000;
 
+/** What a relay is made of. */
 export interface RelayOptions extends UserSpaceParts {
+  /** As `loadRelayConfig` reads it. */
   readonly config: RelayConfig;
-  readonly crypto: CryptoProvider;
-  readonly clock: Clock;
+  /** Default: node:crypto. */
+  readonly crypto?: CryptoProvider;
+  /** Default: the system's. */
+  readonly clock?: Clock;
   /** Is told all keys, of clients and of overlays. Default: nobody is. */
   readonly keyLog?: KeyLog;
 }
 
+/** With what was left out. */
+type Parts = RelayOptions & Required<Pick<RelayOptions, 'crypto' | 'clock'>>;
+
 /** What a relay is doing, for its operator. */
 export interface RelayState {
+  /** Those that have a tunnel. */
   readonly clients: readonly {
     /** Where it comes from: its own address at an entry, else one that the relay before assigned. */
     readonly address: Address;
@@ -50,7 +60,9 @@ export interface RelayState {
     readonly spiIn: number;
     readonly spiOut: number;
   }[];
+  /** One for each peer. */
   readonly overlays: readonly {
+    /** Its name. */
     readonly peer: string;
     /** Why the last dial failed or the last overlay ended, while it is down; no address or key is in it. */
     readonly problem?: string;
@@ -65,6 +77,7 @@ export interface RelayState {
   readonly exitProblem?: string;
   /** Of clients and overlays together, half-open ones included. */
   readonly ikeSas: number;
+  /** Packets that were dropped. */
   readonly drops: Drops;
 }
 
@@ -72,7 +85,7 @@ export interface RelayState {
 export class Relay {
   /** Resolves when every overlay has been up. */
   readonly ready: Promise<void>;
-  readonly #options: RelayOptions;
+  readonly #options: Parts;
   readonly #endpoint: Endpoint;
   readonly #plane: DataPlane;
   /** By key id. */
@@ -81,7 +94,7 @@ export class Relay {
   readonly #clients = new Map<IkeConnection, () => void>();
   #closing: Promise<void> | undefined;
 
-  private constructor(options: RelayOptions, endpoint: Endpoint, plane: DataPlane) {
+  private constructor(options: Parts, endpoint: Endpoint, plane: DataPlane) {
     const { config, crypto, clock, keyLog } = options;
     this.#options = options;
     this.#endpoint = endpoint;
@@ -100,11 +113,12 @@ export class Relay {
    * @throws LinkError, ExitError, NativeError, CommandError saying what to do; nothing is left open then
    */
   static async open(options: RelayOptions): Promise<Relay> {
-    const { config, crypto, clock } = options;
+    const { config, crypto = defaultProvider(), clock = systemClock } = options;
+    const parts = { ...options, crypto, clock };
     const plane =
       config.backend === 'xfrm'
         ? await openKernelPlane(config, clock, options.native)
-        : await openUserSpacePlane(config, options, options);
+        : await openUserSpacePlane(config, parts, options);
     try {
       requireOverlayMtu(config, plane.link);
       const endpoint = await Endpoint.open({
@@ -114,7 +128,7 @@ export class Relay {
         clock,
         isKnownPeer: (origin) => isPeerHost(config, origin),
       });
-      const relay = new Relay(options, endpoint, plane);
+      const relay = new Relay(parts, endpoint, plane);
       relay.#start();
       return relay;
     } catch (error) {
@@ -123,6 +137,7 @@ export class Relay {
     }
   }
 
+  /** What it is doing now. */
   state(): RelayState {
     const { peers } = this.#options.config;
     const { exitProblem, drops } = this.#plane;

@@ -12,6 +12,7 @@ import { type HostLinks, RelayLink } from './relay-link.ts';
 
 /** What a data plane in user space is made of; what is absent is made as the configuration says. */
 export interface UserSpaceParts {
+  /** @internal */
   readonly native?: Native;
   /** Default: ESP in user space. */
   readonly backend?: BackendFactory;

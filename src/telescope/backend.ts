@@ -5,6 +5,7 @@ import { TunnelLink } from './tunnel-link.ts';
 
 /** What carries the hops of one telescope: user space, or the kernel. */
 export interface TelescopeBackend {
+  /** Who carries the packets: this process, or the kernel. */
   readonly name: 'userspace' | 'xfrm';
   /** The data plane of a hop over `link`, which is attached before it is made. */
   over(link: Link): BackendFactory;

@@ -3,9 +3,12 @@ export class TelescopeError extends Error {
   override readonly name = 'TelescopeError';
   /** 1 for the entry. */
   readonly hop: number;
+  /** Its name. */
   readonly relay: string;
+  /** What was being done. */
   readonly action: string;
 
+  /** The message has all of them, and the message of `cause`. */
   constructor(hop: number, relay: string, action: string, cause: unknown) {
     const why = cause instanceof Error ? cause.message : String(cause);
     super(`hop ${hop} (${relay}): ${action}: ${why}`, { cause });

@@ -3,6 +3,7 @@ import type { Address, Family, Prefix } from '../wire/address.ts';
 
 /** What a client has to know of a relay to extend to it; a signed relay descriptor has all of it. */
 export interface RelayTarget {
+  /** For people; it is the key that identifies a relay. */
   readonly name: string;
   /** The pinned key: SubjectPublicKeyInfo, DER. */
   readonly publicKey: Uint8Array;

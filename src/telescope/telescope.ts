@@ -24,6 +24,7 @@ export const INNER_MTU = 1280;
 /** The longest path: so many layers find room in a packet's slot (`HEADROOM`). */
 export const MAX_HOPS = 8;
 
+/** How a telescope is built; what is absent is what everybody does, and anything else sets its user apart. */
 export interface TelescopeOptions {
   /** Default: node:crypto. */
   readonly crypto?: CryptoProvider;
@@ -37,27 +38,35 @@ export interface TelescopeOptions {
   readonly encapsulated?: boolean;
   /** The largest packet that is to go through it, in octets; the path has to carry it. Default `INNER_MTU`. */
   readonly innerMtu?: number;
+  /** When requests are sent again while it is built. Default: 0, 0.5, 1.5, 3.5 s, then every 4 s, 30 sends. */
   readonly retransmission?: RetransmissionSchedule;
+  /** Gives the building up: `openTelescope` rejects with a TelescopeError then. An open telescope is not concerned. */
   readonly signal?: AbortSignal;
   /** Is told the keys of every hop: they undo all that a telescope is for. Default: nobody is. */
   readonly keyLog?: KeyLog;
   /** Called before and after each hop is built. */
   onExtending?(hop: number, relay: RelayTarget): void;
+  /** Called when a hop is built. */
   onHop?(hop: Hop): void;
 }
 
 /** One hop that has been built. */
 export interface Hop {
+  /** Whom it leads to. */
   readonly relay: RelayTarget;
   /** The address that its IKE and ESP were sent from: the client's own at the first hop, then the one assigned before. */
   readonly source: Address;
+  /** What the relay assigned. */
   readonly assigned: AssignedAddresses;
   /** The largest packet that the tunnel carries, in octets: its ceiling. */
   readonly mtu: number;
   /** Request/response pairs that the set-up took. */
   readonly roundTrips: number;
+  /** How long it took. */
   readonly milliseconds: number;
+  /** Its data path: inner packets, between `assigned` and whatever the relay reaches. */
   readonly tunnel: Tunnel;
+  /** Its IKE SA. */
   readonly connection: IkeConnection;
   /** The tunnel as the link of the next hop. */
   readonly link: Link;
@@ -114,6 +123,7 @@ export async function extend(
 
 /** A chain of tunnels to an exit. */
 export class Telescope {
+  /** Outermost first. */
   readonly hops: readonly Hop[];
   /** The largest packet that is to go through it, in octets; the path may carry more, but larger ones set it apart. */
   readonly innerMtu: number;

@@ -5,12 +5,15 @@ import type { Telescope } from './telescope.ts';
 
 /** UDP from the address that the exit assigned, without a TUN device and without privileges. */
 export interface TelescopeUdp {
+  /** The address that the exit assigned. */
   readonly address: Address;
+  /** Our port. */
   readonly port: number;
+  /** Where datagrams go; until it is set they are dropped. A later handler takes the place of an earlier one. */
   onMessage(
     handler: (message: Uint8Array, from: { readonly address: Address; readonly port: number }) => void,
   ): void;
-  /** @throws RangeError for an address of another family, or a datagram over the telescope's inner MTU */
+  /** Sends a datagram; like any other it may get lost. @throws RangeError for an address of another family, or a datagram over the telescope's inner MTU */
   send(message: Uint8Array, to: { readonly address: Address; readonly port: number }): void;
 }
 

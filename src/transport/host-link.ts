@@ -23,6 +23,7 @@ export interface InheritedSockets {
   readonly route?: number;
 }
 
+/** How the host's network is used. */
 export interface HostLinkOptions {
   /** Default 'host'. */
   readonly id?: string;
@@ -32,18 +33,27 @@ export interface HostLinkOptions {
   readonly towards?: Address;
   /** The largest IP packet that the network carries (`interfaceMtu`). */
   readonly mtu: number;
-  /** For plain ESP; not needed by a link that is `encapsulatedOnly`. */
+  /**
+   * For plain ESP; not needed by a link that is `encapsulatedOnly`.
+   * @internal
+   */
   readonly native?: Native;
-  /** Our UDP ports, default 500 and 4500; 0 is the kernel's choice. */
+  /** Our UDP port of IKE. Default 500; 0 is the kernel's choice. */
   readonly ikePort?: number;
+  /** Our UDP port of IKE and ESP in UDP (RFC 3948). Default 4500; 0 is the kernel's choice. */
   readonly encapsulatedPort?: number;
-  /** The ports of peers that we address first, default 500 and 4500. */
+  /** Their UDP port of IKE at peers that we address first. Default 500. */
   readonly peerIkePort?: number;
+  /** Their UDP port of IKE and ESP in UDP at peers that we address first. Default 4500. */
   readonly peerEncapsulatedPort?: number;
   /** No plain ESP (no koffi, or no CAP_NET_RAW): peers are to be made to use UDP. */
   readonly encapsulatedOnly?: boolean;
-  /** ESP is the kernel's, plain and in UDP: the link carries IKE only. Needs `native`. */
+  /**
+   * ESP is the kernel's, plain and in UDP: the link carries IKE only. Needs `native`.
+   * @internal
+   */
   readonly kernelEsp?: boolean;
+  /** @internal */
   readonly sockets?: InheritedSockets;
 }
 
@@ -59,9 +69,13 @@ export interface HostLinkCounters {
 
 /** The host's network as a Link: UDP on two ports, and IP protocol 50. */
 export class HostLink implements Link {
+  /** As given. */
   readonly id: string;
+  /** As given. */
   readonly mtu: number;
+  /** It carries no plain ESP: what is built over it has to be `encapsulated`. */
   readonly encapsulatedOnly: boolean;
+  /** What was lost or ignored until now. */
   readonly counters: Readonly<HostLinkCounters>;
   readonly #options: HostLinkOptions;
   /** Bound ports, once attached. */
@@ -70,6 +84,7 @@ export class HostLink implements Link {
   #onMoved: () => void = () => {};
   readonly #counters: HostLinkCounters = { sendFailures: 0, keepalives: 0, malformed: 0 };
 
+  /** Opens nothing yet. */
   constructor(options: HostLinkOptions) {
     this.#options = options;
     this.#address = options.address;
@@ -80,6 +95,7 @@ export class HostLink implements Link {
     this.counters = this.#counters;
   }
 
+  /** A peer on its IKE port, or on that of ESP in UDP. */
   origin(address: Address, encapsulated: boolean): Origin {
     const { peerIkePort = 500, peerEncapsulatedPort = 4500 } = this.#options;
     const port = encapsulated ? peerEncapsulatedPort : peerIkePort;
@@ -91,6 +107,7 @@ export class HostLink implements Link {
     );
   }
 
+  /** Calls back when the address `towards` somebody has changed; at most one handler. */
   onMoved(handler: () => void): () => void {
     this.#onMoved = handler;
     return () => {
@@ -98,6 +115,7 @@ export class HostLink implements Link {
     };
   }
 
+  /** Opens the sockets, and starts delivery. @throws LinkError naming the port and the remedy */
   async attach(handlers: LinkHandlers): Promise<Attachment> {
     const { sockets, towards } = this.#options;
     const address = this.#boundAddress;

@@ -2,17 +2,18 @@ import { loadNative } from '../native/load.ts';
 import type { Native } from '../native/native.ts';
 import type { Address } from '../wire/address.ts';
 import { interfaceMtu, sourceAddress } from './host-address.ts';
-import { HostLink, type HostLinkOptions } from './host-link.ts';
+import { HostLink } from './host-link.ts';
 
 /**
  * The host's network towards `remote`, from the address that its routes choose, also when that changes, and with the MTU of
  * the interface that they choose now, on UDP ports of the kernel's choice. Without koffi or CAP_NET_RAW it is `encapsulatedOnly`: telescopes
- * over it have to be built with `encapsulated: true`. Or it leaves ESP to the kernel (`kernelEsp`).
+ * over it have to be built with `encapsulated: true`.
+ * @param options - `kernelEsp`: it leaves ESP to the kernel, and is good for the kernel's telescopes only
  * @throws LinkError without a route; CommandError without iproute2
  */
 export async function openHostLink(
   remote: Address,
-  { kernelEsp = false }: Pick<HostLinkOptions, 'kernelEsp'> = {},
+  { kernelEsp = false }: { readonly kernelEsp?: boolean } = {},
 ): Promise<HostLink> {
   const address = await sourceAddress(remote);
   const loaded = loadNative();

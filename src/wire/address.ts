@@ -3,16 +3,20 @@ import ipaddr from 'ipaddr.js';
 /** An IP address as canonical text: dotted IPv4, or RFC 5952 IPv6. Make one with `parseAddress`. */
 export type Address = string;
 
+/** IPv4 or IPv6. */
 export type Family = 4 | 6;
 
-/** An address block. `length` is in bits; host bits of `bytes` are zero. */
+/** An address block. Make one with `parsePrefix`. */
 export interface Prefix {
+  /** Of `bytes`. */
   readonly family: Family;
+  /** The lowest address, 4 or 16 octets: host bits are zero. */
   readonly bytes: Uint8Array;
+  /** Bits that its addresses share. */
   readonly length: number;
 }
 
-/** @throws RangeError if `text` is not an IPv4 or IPv6 address */
+/** The canonical text of an address. @throws RangeError if `text` is not an IPv4 or IPv6 address */
 export function parseAddress(text: string): Address {
   // Neither abbreviated IPv4 addresses nor IPv6 zones.
   const isValid = text.includes(':')

@@ -3,11 +3,17 @@ import { compareBytes, equalBytes } from './bytes.ts';
 
 /** RFC 7296 3.13.1: an address range, a port range and a protocol (0 = any). Addresses are 4 or 16 octets. */
 export interface TrafficSelector {
+  /** Of the addresses. */
   readonly family: Family;
+  /** IP protocol number; 0: every one. */
   readonly protocol: number;
+  /** The lowest port; 0 if they are of no account. */
   readonly startPort: number;
+  /** The highest port; 65535 if they are of no account. */
   readonly endPort: number;
+  /** The lowest address. */
   readonly startAddress: Uint8Array;
+  /** The highest address. */
   readonly endAddress: Uint8Array;
 }
 
@@ -16,6 +22,7 @@ export function anySelector(family: Family): TrafficSelector {
   return prefixSelector({ family, bytes: new Uint8Array(family === 4 ? 4 : 16), length: 0 });
 }
 
+/** Every address of a block, all ports and protocols. */
 export function prefixSelector(prefix: Prefix): TrafficSelector {
   const endAddress = prefix.bytes.slice();
   for (let bit = prefix.length; bit < endAddress.length * 8; bit++) endAddress[bit >> 3] |= 0x80 >> (bit & 7);
