@@ -16,6 +16,8 @@ export const SO_RCVBUFFORCE = 33;
 export const IPPROTO_IP = 0;
 export const IP_TTL = 2;
 export const IP_MTU_DISCOVER = 10;
+/** The address need not be there yet. */
+export const IP_FREEBIND = 15;
 
 export const IPPROTO_IPV6 = 41;
 export const IPV6_UNICAST_HOPS = 16;

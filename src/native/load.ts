@@ -42,7 +42,7 @@ function nativeOf(libc: Libc): Native {
     openTun: (name = '') => openTun(libc, name),
     openRawEsp: (local) => new NativeRawEsp(libc, openRawEspFd(libc, local), familyOf(local)),
     adoptRawEsp: (fd, family) => new NativeRawEsp(libc, fd, family),
-    openUdp: (local, port) => openUdp(libc, local, port),
+    openUdp: (local, port, options) => openUdp(libc, local, port, options),
     setConstantHeader: (fd, family) => setConstantHeader(libc, fd, family),
     takeEspInUdp: (fd) => takeEspInUdp(libc, fd),
     openCapture: (interfaceName) => openCapture(libc, interfaceName),

@@ -13,8 +13,11 @@ export interface Native {
   openRawEsp(local: Address): RawEspSocket;
   /** A raw ESP socket that another process has opened and this one inherited as `fd`; it is owned from now on. */
   adoptRawEsp(fd: number, family: Family): RawEspSocket;
-  /** A UDP socket bound to `local` (port 0: the kernel's choice), as an fd for dgram's bind({fd}). @throws NativeError */
-  openUdp(local: Address, port: number): number;
+  /**
+   * A UDP socket bound to `local` (port 0: the kernel's choice), as an fd for dgram's bind({fd}). @throws NativeError
+   * @param options.foreign - `local` (IPv4) need not be an address of this host
+   */
+  openUdp(local: Address, port: number, options?: { readonly foreign?: boolean }): number;
   /** Gives what a UDP socket sends the constant IP header that raw ESP sockets have. @throws NativeError */
   setConstantHeader(fd: number, family: Family): void;
   /** From now on the kernel's IPsec takes the ESP that a UDP socket receives (RFC 3948), and keepalives. @throws NativeError */

@@ -78,8 +78,13 @@ export function openRawEspFd(libc: Libc, local: Address): number {
   });
 }
 
-/** An fd of a UDP socket bound to `local` and `port`, for dgram. @throws NativeError */
-export function openUdp(libc: Libc, local: Address, port: number): number {
+/** `Native.openUdp`. */
+export function openUdp(
+  libc: Libc,
+  local: Address,
+  port: number,
+  { foreign = false }: { readonly foreign?: boolean } = {},
+): number {
   const what = `UDP port ${port} of ${local}`;
   const remedies = {
     EACCES: 'it needs CAP_NET_BIND_SERVICE (see net.ipv4.ip_unprivileged_port_start), or choose another port',
@@ -90,6 +95,7 @@ export function openUdp(libc: Libc, local: Address, port: number): number {
   return openSocket(libc, what, [domain(family), linux.SOCK_DGRAM, 0], remedies, (fd) => {
     if (family === 6 && libc.setOption(fd, linux.IPPROTO_IPV6, linux.IPV6_V6ONLY, 1) < 0)
       throw libc.failure(what);
+    if (foreign && libc.setOption(fd, linux.IPPROTO_IP, linux.IP_FREEBIND, 1) < 0) throw libc.failure(what);
     if (libc.bind(fd, libc.writeName(local, port)) < 0) throw libc.failure(what, remedies);
   });
 }

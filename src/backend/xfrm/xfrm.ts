@@ -1,8 +1,7 @@
-import { once } from 'node:events';
-import { createServer, type Server } from 'node:net';
 import { ip } from '../../host/ip.ts';
 import type { Native } from '../../native/native.ts';
 import type { TrafficSelector } from '../../wire/traffic-selector.ts';
+import { BLOCKS, type Claim, claimBlock } from './block-claim.ts';
 import { type Enter, type XfrmChannel, XfrmError } from './channel.ts';
 import { ipChannel } from './ip-channel.ts';
 import type { InstalledState, XfrmDirection, XfrmPolicy, XfrmRequest } from './model.ts';
@@ -11,10 +10,9 @@ import { xfrmSelectors } from './selectors.ts';
 
 /**
  * Numbers of ours: 0xA7, 6 bits of block, 18 bits of index. Every state and policy that we install has one as its reqid, which tells
- * whose it is: an instance has a block of its own, and holds it by a socket that vanishes with its process.
+ * whose it is: an instance has a block of its own.
  */
 const TAG = 0xa7;
-const BLOCKS = 64;
 const INDEXES = 2 ** 18;
 
 /** Block policies come after those of tunnels. */
@@ -86,12 +84,12 @@ export async function openXfrm(options: XfrmOptions): Promise<Xfrm> {
     return native === undefined ? ipChannel(enter) : netlinkChannel(native);
   });
   try {
-    const { block, holder } = await claimAny(enter);
+    const claim = await claimAny(native, enter);
     try {
-      if (!options.isNew) await sweepAll(channel, enter, block, remains);
-      return new Instance(channel, block, holder);
+      if (!options.isNew) await sweepAll(channel, { native, enter, own: claim.block, remains });
+      return new Instance(channel, claim);
     } catch (error) {
-      holder.close();
+      claim.release();
       throw error;
     }
   } catch (error) {
@@ -102,15 +100,13 @@ export async function openXfrm(options: XfrmOptions): Promise<Xfrm> {
 
 class Instance implements Xfrm {
   readonly channel: XfrmChannel;
-  readonly #block: number;
-  readonly #holder: Server;
+  readonly #claim: Claim;
   readonly #taken = new Set<number>();
   #last = 0;
 
-  constructor(channel: XfrmChannel, block: number, holder: Server) {
+  constructor(channel: XfrmChannel, claim: Claim) {
     this.channel = channel;
-    this.#block = block;
-    this.#holder = holder;
+    this.#claim = claim;
   }
 
   allocate(): number {
@@ -118,7 +114,7 @@ class Instance implements Xfrm {
     do this.#last = (this.#last + 1) % INDEXES;
     while (this.#taken.has(this.#last));
     this.#taken.add(this.#last);
-    return ((TAG << 24) | (this.#block << 18) | this.#last) >>> 0;
+    return ((TAG << 24) | (this.#claim.block << 18) | this.#last) >>> 0;
   }
 
   release(number: number): void {
@@ -130,7 +126,7 @@ class Instance implements Xfrm {
   }
 
   get prefix(): string {
-    return prefixOf(this.#block);
+    return prefixOf(this.#claim.block);
   }
 
   async block(traffic: readonly BlockedTraffic[]): Promise<void> {
@@ -162,10 +158,10 @@ class Instance implements Xfrm {
 
   async close(): Promise<void> {
     try {
-      await sweep(this.channel, await inventoryOf(this.channel), (block) => block === this.#block);
+      await sweep(this.channel, await inventoryOf(this.channel), (block) => block === this.#claim.block);
     } finally {
       await this.channel.close();
-      this.#holder.close();
+      this.#claim.release();
     }
   }
 }
@@ -180,29 +176,10 @@ export function blockOf(number: number): number | undefined {
   return number >>> 24 === TAG ? (number >>> 18) % BLOCKS : undefined;
 }
 
-/** A socket that only one process in a network namespace can have. Nobody connects to it. */
-function claimBlock(block: number): Server {
-  // To its full length: versions of Node differ in whether they fill an abstract name up.
-  const name = `\0ike-telescope/xfrm/${block}`.padEnd(108, '\0');
-  return createServer((connection) => connection.destroy())
-    .listen(name)
-    .unref();
-}
-
-/** Whether the socket is ours. Its system calls were made by `claimBlock`; only what came of them is told later. */
-async function isHeld(holder: Server): Promise<boolean> {
-  try {
-    await once(holder, 'listening');
-    return true;
-  } catch {
-    return false;
-  }
-}
-
-async function claimAny(enter: Enter): Promise<{ readonly block: number; readonly holder: Server }> {
+async function claimAny(native: Native | undefined, enter: Enter): Promise<Claim> {
   for (let block = 0; block < BLOCKS; block++) {
-    const holder = enter(() => claimBlock(block));
-    if (await isHeld(holder)) return { block, holder };
+    const claim = await claimBlock(block, native, enter);
+    if (claim !== undefined) return claim;
   }
   throw new XfrmError(`${BLOCKS} instances use the kernel's IPsec in this network namespace: close one`);
 }
@@ -220,9 +197,12 @@ async function inventoryOf(channel: XfrmChannel): Promise<Inventory> {
 /** Removes what is in our block, and in those whose owner is gone. */
 async function sweepAll(
   channel: XfrmChannel,
-  enter: Enter,
-  own: number,
-  remains: Remains | undefined,
+  {
+    native,
+    enter,
+    own,
+    remains,
+  }: Pick<XfrmOptions, 'native' | 'remains'> & { readonly enter: Enter; readonly own: number },
 ): Promise<void> {
   const devices = await leftDevices(enter);
   const others = new Set(await remains?.blocks());
@@ -234,21 +214,20 @@ async function sweepAll(
     ...others,
   ];
   const abandoned = new Set([own]);
-  const holders: Server[] = [];
+  const claims: Claim[] = [];
   try {
     for (const block of new Set(found)) {
       if (block === undefined || block === own) continue;
-      const holder = enter(() => claimBlock(block));
-      if (!(await isHeld(holder))) continue;
-      holders.push(holder);
+      const claim = await claimBlock(block, native, enter);
+      if (claim === undefined) continue;
+      claims.push(claim);
       abandoned.add(block);
     }
     await sweep(channel, inventory, (block) => abandoned.has(block));
-    for (const { name, block } of devices)
-      if (abandoned.has(block)) await enter(() => ip(['link', 'delete', name]));
+    for (const { name, block } of devices) if (abandoned.has(block)) await removeDevice(enter, name);
     for (const block of others) if (abandoned.has(block)) await remains?.remove(block);
   } finally {
-    for (const holder of holders) holder.close();
+    for (const claim of claims) claim.release();
   }
 }
 
@@ -269,6 +248,15 @@ async function sweep(
       .map((id): XfrmRequest => ({ kind: 'delete-policy', id })),
   ]);
   if (failure !== undefined) throw new XfrmError(failure.error);
+}
+
+/** Its owner may have done so since it was looked for. */
+async function removeDevice(enter: Enter, name: string): Promise<void> {
+  try {
+    await enter(() => ip(['link', 'delete', name]));
+  } catch (error) {
+    if (!/Cannot find device/.test(String(error))) throw error;
+  }
 }
 
 /** The VTI devices in a namespace that are called as `deviceName` has it. */

@@ -26,7 +26,7 @@ async function policies(namespace: NetworkNamespace): Promise<string> {
 }
 
 /** A process that has blocked some traffic, in a network namespace. */
-async function blockingProcess(namespace: NetworkNamespace, source: string) {
+async function blockingProcess(namespace: NetworkNamespace, source: string, { withoutFfi = false } = {}) {
   const [program, ...args] = inNamespace(
     nodeCommand(
       `const { openXfrm } = await import(SRC + '/backend/xfrm/xfrm.js');
@@ -34,7 +34,7 @@ async function blockingProcess(namespace: NetworkNamespace, source: string) {
        const { prefixSelector } = await import(SRC + '/wire/traffic-selector.js');
        const { parsePrefix } = await import(SRC + '/wire/address.js');
        const selector = (prefix) => prefixSelector(parsePrefix(prefix));
-       const xfrm = await openXfrm(loadNative());
+       const xfrm = await openXfrm(${withoutFfi ? '{}' : 'loadNative()'});
        await xfrm.block([{ directions: ['out'], source: [selector('${source}')], destination: [selector('0.0.0.0/0')] }]);
        console.log(xfrm.deviceName(xfrm.allocate()));
        setInterval(() => {}, 1000);`,
@@ -155,9 +155,63 @@ describe("an instance's share of the kernel's IPsec", () => {
   it('is in the namespace that was asked for, and leaves nothing of itself in ours', () =>
     withNamespaces(1, async (namespace) => {
       const xfrm = await open(namespace);
-      expect(readFileSync('/proc/net/unix', 'utf8')).not.toContain('@ike-telescope/xfrm');
-      const { stdout } = await namespace.exec(['cat', '/proc/self/net/unix']);
-      expect(stdout).toContain('@ike-telescope/xfrm/0');
+      const claim = '0000A77F:0004'; // 127.167.0.0
+      expect(readFileSync('/proc/thread-self/net/udp', 'utf8')).not.toContain(claim);
+      const sockets = async () => (await namespace.exec(['cat', '/proc/self/net/udp'])).stdout;
+      expect(await sockets()).toContain(claim);
       await xfrm.close();
+      expect(await sockets()).not.toContain(claim);
+    }));
+
+  it('can be had where the loopback interface is down, and by a process without FFI', () =>
+    withNamespaces(1, async (namespace) => {
+      await namespace.exec(['ip', 'link', 'set', 'lo', 'down']);
+      await (await open(namespace)).close();
+      await namespace.exec(['ip', 'link', 'set', 'lo', 'up']);
+      const xfrm = await open(namespace);
+      const { child, device } = await blockingProcess(namespace, '10.1.0.0/16', { withoutFfi: true });
+      expect(device).toBe('ikt1-2');
+      child.kill('SIGKILL');
+      await once(child, 'exit');
+      await xfrm.close();
+    }));
+
+  it('cannot be kept from us by a user who is not root', () =>
+    withNamespaces(1, async (namespace) => {
+      const script = `
+        const refusals = new Set();
+        for (let block = 0; block < 64; block++) {
+          const name = '\\0ike-telescope/xfrm/' + block;
+          require('net').createServer().listen(name.padEnd(108, '\\0')).on('error', () => {});
+          require('dgram').createSocket('udp4').bind(4, '127.167.0.' + block).on('error', ({ code }) => refusals.add(code));
+        }
+        setTimeout(() => console.log(...refusals), 300);
+        setTimeout(() => {}, 60_000);`;
+      const user = ['setpriv', '--reuid', '65534', '--clear-groups', process.execPath, '-e', script];
+      const child = namespace.spawn(user, { stdio: ['ignore', 'pipe', 'inherit'] });
+      expect(String((await once(child.stdout!, 'data'))[0])).toBe('EACCES\n');
+      await (await open(namespace)).close();
+    }));
+
+  it('is one of 64', () =>
+    withNamespaces(1, async (namespace) => {
+      const all = [];
+      for (let count = 0; count < 64; count++) all.push(await open(namespace));
+      await expect(open(namespace)).rejects.toThrow('64 instances use the kernel');
+      for (const xfrm of all) await xfrm.close();
+      await (await open(namespace)).close();
+    }));
+
+  it('is opened although what another has left vanishes meanwhile', () =>
+    withNamespaces(1, async (namespace) => {
+      await namespace.exec('ip link add ikt17-1 type veth peer name other'.split(' '));
+      const remains = {
+        async blocks() {
+          await namespace.exec(['ip', 'link', 'delete', 'ikt17-1']);
+          return [];
+        },
+        async remove() {},
+      };
+      await (await openXfrm({ native: native(), namespace: namespace.file, remains })).close();
     }));
 });
