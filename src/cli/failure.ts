@@ -1,5 +1,6 @@
 import { CommanderError } from 'commander';
 import { XfrmError } from '../backend/xfrm/channel.ts';
+import { StateError } from '../client/client-state.ts';
 import { KeyLogError } from '../decode/key-log-files.ts';
 import { DescriptorError } from '../descriptor/document.ts';
 import { ExitError } from '../forward/exit.ts';
@@ -7,6 +8,7 @@ import { CommandError } from '../host/command.ts';
 import { LinkError } from '../link/link.ts';
 import { NativeError } from '../native/native.ts';
 import { ConfigError } from '../relay/config-document.ts';
+import { SelectionError } from '../select/paths.ts';
 
 /** Exit statuses of `ike-telescope`, from sysexits.h; a command's own status is passed on instead. */
 export const ExitStatus = {
@@ -36,8 +38,8 @@ export class UsageError extends Error {
   override readonly name = 'UsageError';
 }
 
-const USAGE = [UsageError, KeyLogError, DescriptorError, ConfigError, CommanderError];
-const SYSTEM = [LinkError, CommandError, NativeError, XfrmError, ExitError];
+const USAGE = [UsageError, KeyLogError, DescriptorError, ConfigError, CommanderError, SelectionError];
+const SYSTEM = [LinkError, CommandError, NativeError, XfrmError, ExitError, StateError];
 
 export function kindOf(error: unknown): FailureKind {
   if (USAGE.some((type) => error instanceof type)) return 'usage';

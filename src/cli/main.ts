@@ -9,6 +9,7 @@ import { keygenCommand } from './keygen.ts';
 import { probeCommand } from './probe.ts';
 import { relayCommand } from './relay.ts';
 import { relayConfigCommand } from './relay-config.ts';
+import { upCommand } from './up.ts';
 
 const program = new Command('ike-telescope')
   .description('anonymous paths out of standard IKEv2 and IPsec')
@@ -24,6 +25,7 @@ const commands = [
   relayConfigCommand(),
   probeCommand(),
   extendCommand(),
+  upCommand(),
   demoCommand(),
   decodeCommand(),
 ];

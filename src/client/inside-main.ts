@@ -2,8 +2,8 @@
  * The process inside a telescope's namespaces, started by launcher.ts. It is their init: when it ends, however that
  * comes about, the kernel ends every process in them and takes the TUN device away.
  */
-import { type Orders, serve } from './inside.ts';
-import { type ClientEvent, type ExtendOrder, parseOrder } from './protocol.ts';
+import { type FlowHandle, type Orders, serve } from './inside.ts';
+import { type ClientEvent, type ExtendOrder, type FlowOrder, parseOrder } from './protocol.ts';
 
 // The terminal sends these to us too; what follows from them is the launcher's to say.
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'] as const) process.on(signal, () => {});
@@ -29,6 +29,10 @@ function receiveOrders(): Orders {
   const asked = new Error('closing was asked for');
   let extend!: (order: ExtendOrder) => void;
   let run!: (command: readonly string[]) => void;
+  const early: [FlowOrder, FlowHandle][] = [];
+  let take = (order: FlowOrder, handle: FlowHandle): void => {
+    early.push([order, handle]);
+  };
   const orders: Orders = {
     extend: new Promise((resolve, reject) => {
       extend = resolve;
@@ -37,16 +41,24 @@ function receiveOrders(): Orders {
     run: new Promise((resolve) => {
       run = resolve;
     }),
+    takeFlows(taker) {
+      take = taker;
+      for (const [order, handle] of early.splice(0)) take(order, handle);
+    },
     close: close.signal,
     closeNow: closeNow.signal,
   };
-  process.on('message', (message) => {
+  process.on('message', (message, handle) => {
     const order = parseOrder(message);
     switch (order.type) {
       case 'extend':
         return extend(order);
       case 'run':
         return run(order.command);
+      case 'connect':
+      case 'associate-socket':
+      case 'associate':
+        return take(order, handle as FlowHandle);
       case 'close':
         if (close.signal.aborted) closeNow.abort();
         return close.abort(asked);

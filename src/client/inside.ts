@@ -1,3 +1,5 @@
+import type { Socket as UdpSocket } from 'node:dgram';
+import type { Socket } from 'node:net';
 import createDebug from 'debug';
 import { XfrmError } from '../backend/xfrm/channel.ts';
 import { KeyLogFiles } from '../decode/key-log-files.ts';
@@ -11,7 +13,8 @@ import { type Hop, openTelescope, type Telescope } from '../telescope/telescope.
 import { HostLink } from '../transport/host-link.ts';
 import { type CommandEnd, type RunningCommand, startCommand } from './command.ts';
 import { type DataPlane, openDataPlane } from './data-plane.ts';
-import { type ClientEvent, type ExtendOrder, Fd } from './protocol.ts';
+import { exitResolver, Flows } from './flows.ts';
+import { type ClientEvent, type ExtendOrder, Fd, type FlowOrder } from './protocol.ts';
 import { ResolverConfiguration } from './resolver-configuration.ts';
 import { addressesOf, prepareSurroundings } from './surroundings.ts';
 
@@ -23,10 +26,15 @@ const SMALLEST_INNER_MTU = 576;
 /** How long a command may take to end itself after SIGTERM, in milliseconds. */
 const COMMAND_PATIENCE = 5_000;
 
+/** What comes with an order about a SOCKS client; absent if it was closed on the way. */
+export type FlowHandle = Socket | UdpSocket | undefined;
+
 /** What a process inside is asked to do, in the order in which it can be done. */
 export interface Orders {
   readonly extend: Promise<ExtendOrder>;
   readonly run: Promise<readonly string[]>;
+  /** Hands over the connections of SOCKS clients, those that came before it too. */
+  takeFlows(take: (order: FlowOrder, handle: FlowHandle) => void): void;
   /** Aborted when everything is to be closed. */
   readonly close: AbortSignal;
   /** Aborted when it is to be closed without waiting for the command. */
@@ -59,6 +67,8 @@ export async function serve(orders: Orders, report: (event: ClientEvent) => void
       mtu,
       dns: [...assigned.dns],
     });
+    const flows = new Flows(exitResolver(assigned), report);
+    orders.takeFlows((flow, handle) => flows.take(flow, handle));
     failure = await use(telescope, orders, report);
   } catch (error) {
     failure = error;

@@ -6,8 +6,10 @@ import { fileURLToPath } from 'node:url';
 import { requirePrograms } from '../host/command.ts';
 import { loadNative } from '../native/load.ts';
 import { tunLauncher } from '../native/perl-tun.ts';
+import type { SocksArrival } from '../socks/server.ts';
 import { entryAddress, type RelayTarget } from '../telescope/relay-target.ts';
 import type { Family } from '../wire/address.ts';
+import { FlowSender } from './flow-sender.ts';
 import { type Encapsulation, type HostSockets, openHostSockets } from './host-sockets.ts';
 import { type BackendChoice, chooseBackend, removeLeftovers } from './kernel-support.ts';
 import {
@@ -61,6 +63,11 @@ export interface LaunchedClient {
   readonly ended: Promise<Outcome>;
   /** After the `established` event: runs a command in it, on this process's standard streams; it ends with the command. */
   run(command: readonly string[]): void;
+  /**
+   * After the `established` event: carries on the connection of a SOCKS client, and answers it.
+   * @returns resolves when the connection is over; never rejects
+   */
+  carry(arrival: SocksArrival): Promise<void>;
   /** Ends the command (the second time without patience), then closes the telescope, innermost hop first. */
   close(): void;
 }
@@ -94,6 +101,7 @@ export async function launch(
   } finally {
     sockets.close();
   }
+  const flows = new FlowSender(child);
   const ended = follow(child, onEvent, kernel ? removeLeftovers : undefined);
   const send = (order: Order) => {
     if (child.connected) child.send(order, () => {});
@@ -108,6 +116,7 @@ export async function launch(
     ],
     ended,
     run: (command) => send({ type: 'run', command: [...command] }),
+    carry: (arrival) => flows.carry(arrival),
     close: () => send({ type: 'close' }),
   };
 }

@@ -34,6 +34,10 @@ const host = z.object({
   rawEsp: z.boolean(),
 });
 
+const port = z.int().min(0).max(65_535);
+/** A SOCKS client's, with a number that the launcher has chosen, and what it wants to reach. */
+const flow = { id: z.int(), target: z.union([address, z.object({ name: z.string() })]) };
+
 const order = z.discriminatedUnion('type', [
   /** Builds the telescope. `tunInherited`: the TUN device is open already (`Fd.tun`). */
   z.object({
@@ -53,6 +57,12 @@ const order = z.discriminatedUnion('type', [
   }),
   /** Runs a command in it, once it is established; the telescope is closed when the command has ended. */
   z.object({ type: z.literal('run'), command: z.array(z.string()).min(1) }),
+  /** Connects the SOCKS client whose connection comes with it, once it is established. */
+  z.object({ type: z.literal('connect'), ...flow, port, rest: octets }),
+  /** Comes with the UDP socket of a SOCKS client; `associate` comes next, with its connection. */
+  z.object({ type: z.literal('associate-socket'), id: z.int() }),
+  /** Relays datagrams of the SOCKS client for as long as its connection is open. `bound`: where it is to send them. */
+  z.object({ type: z.literal('associate'), id: z.int(), bound: z.object({ host: address, port }) }),
   /** Ends the command (with SIGTERM; the second time with SIGKILL) and closes the telescope. */
   z.object({ type: z.literal('close') }),
 ]);
@@ -82,6 +92,8 @@ const event = z.discriminatedUnion('event', [
   }),
   /** The command has ended, with this status (128 + signal number); `reason` if it could not be started. */
   z.object({ event: z.literal('exited'), status: z.int(), reason: z.string().optional() }),
+  /** A SOCKS client's connection is over. */
+  z.object({ event: z.literal('flow-closed'), id: z.int() }),
   z.object({ event: z.literal('hop-closed'), hop: z.int(), relay: z.string() }),
   /** The last event after success: everything is closed. */
   z.object({ event: z.literal('closed') }),
@@ -100,6 +112,7 @@ const event = z.discriminatedUnion('event', [
 /** What the launcher asks of the process inside. */
 export type Order = z.infer<typeof order>;
 export type ExtendOrder = Extract<Order, { type: 'extend' }>;
+export type FlowOrder = Extract<Order, { type: 'connect' | 'associate-socket' | 'associate' }>;
 
 /** What the process inside reports. Addresses are text, times in milliseconds, MTUs in octets. */
 export type ClientEvent = z.infer<typeof event>;

@@ -15,6 +15,8 @@ export interface PathWish {
   readonly needs: readonly ExitNeed[];
   /** Relays to begin with, the one to try first at the beginning. */
   readonly guards: readonly RelayDescriptor[];
+  /** Whether relays of one network or operator may be in one path. */
+  readonly near: boolean;
   /** Whether these two may be neighbours; not if they have just failed to be. */
   readonly mayFollow?: (from: RelayDescriptor, to: RelayDescriptor) => boolean;
 }
@@ -49,18 +51,19 @@ export function choosePath(
   wish: PathWish,
   random: Random,
 ): RelayDescriptor[] {
-  const { length, needs, guards, mayFollow = () => true } = wish;
+  const { length, needs, guards, near, mayFollow = () => true } = wish;
+  const areFit = near ? (a: RelayDescriptor, b: RelayDescriptor) => a.keyId !== b.keyId : areApart;
+  const rules = { length, areFit, mayFollow };
   const exits = shuffled(
-    relays.filter((relay) => needs.every((need) => letsOut(relay, need))),
+    relays.filter((relay) => relay.exit && needs.every((need) => letsOut(relay, need))),
     random,
   );
   if (exits.length === 0) throw new SelectionError(noExit(relays, needs));
   for (const exit of exits) {
-    for (const guard of length === 1 ? [exit] : guards) {
-      const ends = length === 1 ? [exit] : [guard, exit];
-      const isGuard = guards.some(({ keyId }) => keyId === ends[0].keyId);
-      if (!isGuard || (length > 1 && !areApart(guard, exit))) continue;
-      const path = fill(ends.slice(0, 1), ends.slice(1), shuffled(relays, random), length, mayFollow);
+    if (length === 1 && guards.some(({ keyId }) => keyId === exit.keyId)) return [exit];
+    for (const guard of guards) {
+      if (length === 1 || !areFit(guard, exit)) continue;
+      const path = fill([guard], exit, shuffled(relays, random), rules);
       if (path !== undefined) return path;
     }
   }
@@ -70,21 +73,23 @@ export function choosePath(
   );
 }
 
-/** Puts relays between a beginning and an end. @returns undefined if none fit */
+interface PathRules extends Required<Pick<PathWish, 'length' | 'mayFollow'>> {
+  readonly areFit: (a: RelayDescriptor, b: RelayDescriptor) => boolean;
+}
+
+/** Puts relays between a beginning and the exit. @returns undefined if none fit */
 function fill(
-  beginning: RelayDescriptor[],
-  end: readonly RelayDescriptor[],
+  beginning: readonly RelayDescriptor[],
+  exit: RelayDescriptor,
   relays: readonly RelayDescriptor[],
-  length: number,
-  mayFollow: (from: RelayDescriptor, to: RelayDescriptor) => boolean,
+  rules: PathRules,
 ): RelayDescriptor[] | undefined {
+  const { length, areFit, mayFollow } = rules;
   const last = beginning[beginning.length - 1];
-  if (beginning.length + end.length === length) {
-    return end.length === 0 || mayFollow(last, end[0]) ? [...beginning, ...end] : undefined;
-  }
+  if (beginning.length + 1 === length) return mayFollow(last, exit) ? [...beginning, exit] : undefined;
   for (const relay of relays) {
-    if (![...beginning, ...end].every((other) => areApart(relay, other)) || !mayFollow(last, relay)) continue;
-    const path = fill([...beginning, relay], end, relays, length, mayFollow);
+    if (![...beginning, exit].every((other) => areFit(relay, other)) || !mayFollow(last, relay)) continue;
+    const path = fill([...beginning, relay], exit, relays, rules);
     if (path !== undefined) return path;
   }
   return undefined;
@@ -92,6 +97,6 @@ function fill(
 
 function noExit(relays: readonly RelayDescriptor[], needs: readonly ExitNeed[]): string {
   const exits = relays.filter(({ exit }) => exit).length;
-  const wanted = needs.map(({ protocol, port }) => `${protocol} port ${port}`).join(', ');
+  const wanted = needs.map(({ protocol, port }) => `${protocol} port ${port}`).join(', ') || 'anything';
   return `none of the ${relays.length} relays lets ${wanted} out: ${exits} are exits; add one whose policy accepts it`;
 }

@@ -55,7 +55,7 @@ describe('choosePath', () => {
     for (let round = 0; round < 200; round++) {
       const path = choosePath(
         relays,
-        { length: 3, needs: WEB, guards: [relays[8], relays[2]] },
+        { length: 3, near: false, needs: WEB, guards: [relays[8], relays[2]] },
         chance(`${round}`),
       );
       expect(new Set(names(path)).size).toBe(3);
@@ -70,6 +70,7 @@ describe('choosePath', () => {
     const ways = new Set(['r0 r4', 'r4 r7', 'r7 r9', 'r0 r5', 'r5 r6']);
     const wish = {
       length: 4,
+      near: false,
       needs: WEB,
       guards: [ten[0]],
       mayFollow: (from: { name: string }, to: { name: string }) => ways.has(`${from.name} ${to.name}`),
@@ -78,19 +79,34 @@ describe('choosePath', () => {
   });
 
   it('makes paths of one and two relays', () => {
-    expect(names(choosePath(ten, { length: 1, needs: WEB, guards: [ten[3]] }, chance('one')))).toEqual([
-      'r3',
-    ]);
-    const [guard, exit] = choosePath(ten, { length: 2, needs: WEB, guards: [ten[3]] }, chance('two'));
+    expect(
+      names(choosePath(ten, { length: 1, near: false, needs: WEB, guards: [ten[3]] }, chance('one'))),
+    ).toEqual(['r3']);
+    const [guard, exit] = choosePath(
+      ten,
+      { length: 2, near: false, needs: WEB, guards: [ten[3]] },
+      chance('two'),
+    );
     expect(guard.name).toBe('r3');
     expect(exit.name).not.toBe('r3');
+  });
+
+  it('has relays of one network or operator in a path only if that is wished', () => {
+    const home = ten.map((each, index) => ({
+      ...each,
+      addresses: { ip4: `192.0.2.${index}` },
+      operator: 'me',
+    }));
+    const wish = { length: 3, needs: WEB, guards: [home[0]] };
+    expect(() => choosePath(home, { ...wish, near: false }, chance('home'))).toThrow(SelectionError);
+    expect(new Set(names(choosePath(home, { ...wish, near: true }, chance('home')))).size).toBe(3);
   });
 
   it('says what is missing', () => {
     const choose =
       (relays: typeof ten, length = 3) =>
       () =>
-        choosePath(relays, { length, needs: WEB, guards: [relays[0]] }, chance('none'));
+        choosePath(relays, { length, near: false, needs: WEB, guards: [relays[0]] }, chance('none'));
     const closed = ten.map((each) => ({ ...each, exitPolicy: ['accept *:80'] }));
     expect(choose(closed)).toThrow(
       new SelectionError(

@@ -1,0 +1,52 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { CryptoProvider } from '../crypto/provider.ts';
+import { parseDescriptor, type RelayDescriptor } from './descriptor.ts';
+import { DescriptorError } from './document.ts';
+import { fixedRelaySet, type RelaySet } from './relay-set.ts';
+
+/** The relays whose signed descriptors are the files of a directory: those that end in .yaml, .yml or .json. */
+export class RelayDirectory implements RelaySet {
+  readonly #directory: string;
+  readonly #crypto: CryptoProvider;
+  #set: RelaySet;
+
+  /** @throws DescriptorError naming the file and what to do */
+  constructor(directory: string, crypto: CryptoProvider) {
+    this.#directory = directory;
+    this.#crypto = crypto;
+    this.#set = this.#read();
+  }
+
+  relays(): readonly RelayDescriptor[] {
+    return this.#set.relays();
+  }
+
+  find(keyId: string): RelayDescriptor | undefined {
+    return this.#set.find(keyId);
+  }
+
+  /** Reads the directory again. @throws DescriptorError, and the set is what it was */
+  reload(): void {
+    this.#set = this.#read();
+  }
+
+  #read(): RelaySet {
+    let names: string[];
+    try {
+      names = readdirSync(this.#directory).filter((name) => /\.(ya?ml|json)$/.test(name));
+    } catch (error) {
+      throw new DescriptorError(`${this.#directory}: cannot be read: ${(error as Error).message}`);
+    }
+    if (names.length === 0) {
+      throw new DescriptorError(
+        `${this.#directory}: has no descriptors; put the files that 'ike-telescope relay --descriptor' prints there`,
+      );
+    }
+    const descriptors = names.sort().map((name) => {
+      const file = join(this.#directory, name);
+      return parseDescriptor(readFileSync(file, 'utf8'), this.#crypto, file);
+    });
+    return fixedRelaySet(descriptors);
+  }
+}
