@@ -101,6 +101,8 @@ export class TelescopeKeeper<Flow> {
   readonly #building = new Set<AbortController>();
   /** Those that take longer than most do: they no longer count, but may still come. */
   readonly #late = new Set<AbortController>();
+  /** What flows wait for, by their isolation. */
+  readonly #awaited = new Map<string, Promise<unknown>>();
   readonly #apart = new Map<string, Millis>();
   #failures = 0;
   #planned: (() => void) | undefined;
@@ -124,8 +126,7 @@ export class TelescopeKeeper<Flow> {
    * @throws SelectionError, BuildError if there is none
    */
   async carry(flow: Flow, isolation: string, needs: readonly ExitNeed[]): Promise<void> {
-    const kept = this.#find(isolation, needs) ?? (await this.#buildFor(isolation, needs));
-    this.#use(kept, isolation);
+    const kept = this.#take(isolation, needs) ?? (await this.#buildFor(isolation, needs));
     kept.flows++;
     await kept.telescope.carry(flow);
     kept.flows--;
@@ -142,13 +143,15 @@ export class TelescopeKeeper<Flow> {
     await Promise.all(all.map(({ telescope }) => telescope.ended));
   }
 
-  #find(isolation: string, needs: readonly ExitNeed[]): Kept<Flow> | undefined {
+  /** One that is this isolation's from now on. */
+  #take(isolation: string, needs: readonly ExitNeed[]): Kept<Flow> | undefined {
     const fit = [...this.#kept].filter(
       ({ retired, exit }) => !retired && exit.exit && needs.every((need) => letsOut(exit, need)),
     );
-    return (
-      fit.find((each) => each.isolation === isolation) ?? fit.find((each) => each.isolation === undefined)
-    );
+    const taken =
+      fit.find((each) => each.isolation === isolation) ?? fit.find((each) => each.isolation === undefined);
+    if (taken !== undefined) this.#use(taken, isolation);
+    return taken;
   }
 
   #use(kept: Kept<Flow>, isolation: string): void {
@@ -161,18 +164,23 @@ export class TelescopeKeeper<Flow> {
     this.#plan(fraction(random) * DELAY);
   }
 
+  /** Flows of one isolation wait for one telescope. */
   async #buildFor(isolation: string, needs: readonly ExitNeed[]): Promise<Kept<Flow>> {
     for (let tries = 1; ; tries++) {
       try {
-        const built = await this.#build(needs);
-        // Another flow may have taken it.
-        if (built.isolation === undefined || built.isolation === isolation) return built;
+        await (this.#awaited.get(isolation) ?? this.#buildAlone(isolation, needs));
       } catch (error) {
         if (error instanceof SelectionError || tries === TRIES || this.#closed) throw error;
       }
-      const other = this.#find(isolation, needs);
-      if (other !== undefined) return other;
+      const taken = this.#take(isolation, needs);
+      if (taken !== undefined) return taken;
     }
+  }
+
+  #buildAlone(isolation: string, needs: readonly ExitNeed[]): Promise<unknown> {
+    const built = this.#build(needs).finally(() => this.#awaited.delete(isolation));
+    this.#awaited.set(isolation, built);
+    return built;
   }
 
   /** Sees later to it that there are enough. */

@@ -141,6 +141,19 @@ describe('TelescopeKeeper', () => {
     expect(carrierOf('mail').path[2].exitPolicy).toEqual(['accept *:25']);
   });
 
+  it('has all flows of one isolation wait for one telescope', async () => {
+    const waiting: Asked[] = [];
+    const { clock, keeper, carrierOf } = open(RELAYS, (each) => waiting.push(each));
+    for (const name of ['one', 'two', 'three']) void keeper.carry(name, 'a', WEB);
+    void keeper.carry('other', 'b', WEB);
+    await clock.advance(0);
+    expect(waiting).toHaveLength(2);
+    for (const each of waiting) each.succeed();
+    await clock.advance(0);
+    expect(new Set(['one', 'two', 'three'].map(carrierOf)).size).toBe(1);
+    expect(carrierOf('other')).not.toBe(carrierOf('one'));
+  });
+
   it('says that nobody lets something out', async () => {
     const closed = RELAYS.map((each) => ({ ...each, exitPolicy: ['accept *:443'] }));
     const { keeper } = open(closed);
