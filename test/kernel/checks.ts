@@ -21,7 +21,12 @@ const UNMARKED = /TOS 0 |class 0 /;
 /** Who is in a scenario. */
 export interface Cast {
   /** Each client, and the entry of its path. */
-  readonly clients: readonly { readonly name: 'S' | 'T'; readonly entry: RelayName }[];
+  readonly clients: readonly {
+    readonly name: 'S' | 'T';
+    readonly entry: RelayName;
+    /** Its client is behind it, and so ESP goes in UDP. */
+    readonly isNat?: true;
+  }[];
   /** The nodes that run our program: what they send has the same header whatever it carries. */
   readonly ours: readonly NodeName[];
 }
@@ -33,11 +38,11 @@ export async function checkUnderlay(
   { clients, ours }: Cast,
 ): Promise<void> {
   // RFC 4555 3.3: our client and its entry, who offer each other MOBIKE, speak IKE on port 4500 as soon as they can.
-  const moving = clients
-    .filter(({ name }) => ours.includes(name))
-    .map(({ name, entry }) => [name, entry].flatMap((node) => Object.values(ADDRESSES[node])));
-  const mayMove = (ends: readonly Address[]) =>
-    moving.some((pair) => ends.every((end) => pair.includes(end)));
+  const moving = clients.filter(({ name, isNat }) => isNat || ours.includes(name));
+  const areEndsOf = (pairs: Cast['clients'], ends: readonly Address[]) =>
+    pairs
+      .map(({ name, entry }) => [name, entry].flatMap((node) => Object.values(ADDRESSES[node])))
+      .some((pair) => ends.every((end) => pair.includes(end)));
   const offences = await world.offences();
   for (const [what, count] of Object.entries(offences)) {
     if (count > 0) throw new CheckError(`the Internet has seen ${count} packets: ${what}`);
@@ -48,8 +53,15 @@ export async function checkUnderlay(
       if (isPrivate(source) || isPrivate(destination))
         throw new CheckError(`${packet} has a private address`);
       if (isFragment) throw new CheckError(`${packet} is a fragment`);
-      if (kind === 'esp in UDP') throw new CheckError(`${packet} is ESP in UDP`);
-      if (kind === 'ike' && ports?.includes(4500) && !mayMove([source, destination]))
+      if (
+        kind === 'esp in UDP' &&
+        !areEndsOf(
+          clients.filter(({ isNat }) => isNat),
+          [source, destination],
+        )
+      )
+        throw new CheckError(`${packet} is ESP in UDP`);
+      if (kind === 'ike' && ports?.includes(4500) && !areEndsOf(moving, [source, destination]))
         throw new CheckError(`${packet} has port 4500`);
     }
   }

@@ -1,5 +1,6 @@
 import type { Network, NetworkSpec } from './network.ts';
 import { backend } from './scenarios/backend.ts';
+import { behindNat } from './scenarios/behind-nat.ts';
 import { crossingPaths } from './scenarios/crossing-paths.ts';
 import { hostileRelay } from './scenarios/hostile-relay.ts';
 import { killedHops } from './scenarios/killed-hops.ts';
@@ -64,6 +65,8 @@ export const SCENARIOS: Readonly<Record<string, Scenario | PlainScenario>> = {
     KERNEL_MIXED,
     'xfrm',
   ),
+  nat: behindNat('our client (kernel) behind a NAT, at our relays with the kernel', OURS, 'xfrm'),
+  'nat-stock': behindNat('our client (kernel) behind a NAT, at a stock relay', STOCK, 'xfrm'),
   killed: killedHops(
     'SAs of each hop are deleted, at our relays and in the client: nothing goes in clear',
     OURS,
@@ -101,6 +104,7 @@ export const GUESTS: readonly (readonly string[])[] = [
     'b',
     'f',
     'f-userspace',
+    'nat-stock',
     'h',
     'h-userspace',
     'rates',
@@ -109,5 +113,5 @@ export const GUESTS: readonly (readonly string[])[] = [
     'g-two-layers',
     'g-three-layers',
   ],
-  ['c', 'd', 'killed', 'relay-guards', 'e', 'i-xfrm', 'e-userspace', 'i-userspace'],
+  ['c', 'd', 'nat', 'killed', 'relay-guards', 'e', 'i-xfrm', 'e-userspace', 'i-userspace'],
 ];

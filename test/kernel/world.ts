@@ -136,10 +136,17 @@ function routerCommands(nodes: World['nodes'], mtu: number): string[] {
 }
 
 function nodeCommands(name: NodeName): string[] {
-  const { ip4, ip6 } = ADDRESSES[name];
   return [
     `link set eth0 up ${ONE_BY_ONE}`,
-    `address add ${ip4}/32 dev eth0`,
+    `address add ${ADDRESSES[name].ip4}/32 dev eth0`,
+    ...routesOf(name),
+  ];
+}
+
+/** What a node's device loses when it is down, for `ip`. */
+export function routesOf(name: NodeName): string[] {
+  const { ip4, ip6 } = ADDRESSES[name];
+  return [
     `address add ${ip6}/128 dev eth0 nodad`,
     `route add ${GATEWAY[4]} dev eth0`,
     `route add default via ${GATEWAY[4]} dev eth0 src ${ip4}`,
