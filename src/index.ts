@@ -21,6 +21,7 @@ export {
 export { DescriptorError } from './descriptor/document.ts';
 export type { PathRelay } from './descriptor/path.ts';
 export { readPath } from './descriptor/path-file.ts';
+export { RelayDirectory } from './descriptor/relay-directory.ts';
 export { fixedRelaySet, type RefuseAt, type RelaySet } from './descriptor/relay-set.ts';
 export type { Child, IkeConnection } from './endpoint/connection.ts';
 export { Endpoint, type EndpointOptions, type Listener } from './endpoint/endpoint.ts';
@@ -70,6 +71,9 @@ export { encodeKeyFile } from './relay/key-file.ts';
 export { Relay, type RelayOptions, type RelayState } from './relay/relay.ts';
 export type { HostLinks } from './relay/relay-link.ts';
 export type { UserSpaceParts } from './relay/user-space-plane.ts';
+export type { Random } from './select/draw.ts';
+export type { ExitNeed } from './select/exit-need.ts';
+export { choosePath, type PathWish, SelectionError } from './select/paths.ts';
 export { type TelescopeBackend, userSpaceHops } from './telescope/backend.ts';
 export { TelescopeError } from './telescope/errors.ts';
 export { entryAddress, type RelayTarget } from './telescope/relay-target.ts';

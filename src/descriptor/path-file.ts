@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
+import { defaultProvider } from '../crypto/default.ts';
 import type { CryptoProvider } from '../crypto/provider.ts';
 import { DescriptorError } from './document.ts';
 import { type PathRelay, parsePath } from './path.ts';
@@ -8,7 +9,7 @@ import { type PathRelay, parsePath } from './path.ts';
  * Reads a path file; the descriptor files that it names are relative to it.
  * @throws DescriptorError naming the file, the hop and the field
  */
-export function readPath(file: string, crypto: CryptoProvider): readonly PathRelay[] {
+export function readPath(file: string, crypto: CryptoProvider = defaultProvider()): readonly PathRelay[] {
   const read = (name: string) => readFileSync(name, 'utf8');
   let text: string;
   try {

@@ -1,5 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { defaultProvider } from '../crypto/default.ts';
 import type { CryptoProvider } from '../crypto/provider.ts';
 import { parseDescriptor, type RelayDescriptor } from './descriptor.ts';
 import { DescriptorError } from './document.ts';
@@ -11,17 +12,19 @@ export class RelayDirectory implements RelaySet {
   readonly #crypto: CryptoProvider;
   #set: RelaySet;
 
-  /** @throws DescriptorError naming the file and what to do */
-  constructor(directory: string, crypto: CryptoProvider) {
+  /** Reads the directory. @throws DescriptorError naming the file and what to do */
+  constructor(directory: string, crypto: CryptoProvider = defaultProvider()) {
     this.#directory = directory;
     this.#crypto = crypto;
     this.#set = this.#read();
   }
 
+  /** Those of the last reading. */
   relays(): readonly RelayDescriptor[] {
     return this.#set.relays();
   }
 
+  /** The relay with that key id, in the last reading. */
   find(keyId: string): RelayDescriptor | undefined {
     return this.#set.find(keyId);
   }

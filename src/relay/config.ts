@@ -1,6 +1,7 @@
 import { readFileSync, statSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { z } from 'zod';
+import { defaultProvider } from '../crypto/default.ts';
 import type { CryptoProvider, SigningKey } from '../crypto/provider.ts';
 import { EncryptionTransform } from '../crypto/transforms.ts';
 import { parseDescriptor, type RelayDescriptor, signDescriptor } from '../descriptor/descriptor.ts';
@@ -165,7 +166,7 @@ const schema = z.strictObject({
  * Reads relay.yaml; `key` and `peers` name files relative to it. @throws ConfigError, DescriptorError naming the file, the
  * key and the remedy
  */
-export function loadRelayConfig(file: string, crypto: CryptoProvider): RelayConfig {
+export function loadRelayConfig(file: string, crypto: CryptoProvider = defaultProvider()): RelayConfig {
   const read = (name: string, content: FileContent) => {
     const path = resolve(dirname(file), name);
     if (content === 'key') requirePrivate(path);

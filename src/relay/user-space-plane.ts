@@ -26,8 +26,9 @@ export interface UserSpaceParts {
 export async function openUserSpacePlane(
   config: RelayConfig,
   { crypto, clock }: { readonly crypto: CryptoProvider; readonly clock: Clock },
-  { native, backend = userSpaceBackend(crypto), links, exit }: UserSpaceParts,
+  parts: UserSpaceParts,
 ): Promise<DataPlane> {
+  const { native, backend = userSpaceBackend(crypto), links, exit } = parts;
   const link = new RelayLink(links ?? (await hostLinks(config, native)));
   const opened = exit ?? (await openExit(config, { native, clock, random: crypto.random }));
   return new UserSpacePlane(link, backend, new Forwarder(config, link, opened));

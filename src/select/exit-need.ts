@@ -5,7 +5,9 @@ import { IpProtocol } from '../wire/ip.ts';
 
 /** What a telescope has to let out. */
 export interface ExitNeed {
+  /** Above IP. */
   readonly protocol: 'tcp' | 'udp';
+  /** The destination's. */
   readonly port: number;
   /** Unknown for a name that the exit's side resolves. */
   readonly address?: Address;

@@ -8,6 +8,7 @@ export class SelectionError extends Error {
   override readonly name = 'SelectionError';
 }
 
+/** What a path is to be like. */
 export interface PathWish {
   /** Relays in the path; 1 or more. */
   readonly length: number;
