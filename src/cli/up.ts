@@ -78,7 +78,8 @@ function parseHops(text: string): number {
 async function up(options: UpOptions): Promise<void> {
   const random = defaultProvider();
   const relays = new RelayDirectory(options.relays, random);
-  const { guards, timeouts, save } = openState(options.state);
+  const state = new ClientState(options.state, random);
+  const { guards, timeouts } = state;
   const say = options.json ? sayJson : sayText;
   const near = options.near === true;
   // What no time will mend is an error now.
@@ -97,17 +98,11 @@ async function up(options: UpOptions): Promise<void> {
     random,
     length: options.hops,
     near,
-    onLearnt: save,
+    onLearnt: () => orSay(() => state.save(), 'what was learnt is lost if this ends'),
     onEvent: say,
   });
   const stop = new AbortController();
-  const reload = () => {
-    try {
-      relays.reload();
-    } catch (error) {
-      process.stderr.write(`ike-telescope: ${(error as Error).message}; the relays are what they were\n`);
-    }
-  };
+  const reload = () => orSay(() => relays.reload(), 'the relays are what they were');
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stop.abort());
   process.on('SIGHUP', reload);
   try {
@@ -123,9 +118,13 @@ async function up(options: UpOptions): Promise<void> {
   }
 }
 
-function openState(directory: string) {
-  const state = new ClientState(directory, defaultProvider());
-  return { guards: state.guards, timeouts: state.timeouts, save: () => state.save() };
+/** What goes on without it. */
+function orSay(action: () => void, consequence: string): void {
+  try {
+    action();
+  } catch (error) {
+    process.stderr.write(`ike-telescope: ${(error as Error).message}; ${consequence}\n`);
+  }
 }
 
 function sayJson(event: UpEvent): void {

@@ -35,12 +35,9 @@ export class RelayDirectory implements RelaySet {
   }
 
   #read(): RelaySet {
-    let names: string[];
-    try {
-      names = readdirSync(this.#directory).filter((name) => /\.(ya?ml|json)$/.test(name));
-    } catch (error) {
-      throw new DescriptorError(`${this.#directory}: cannot be read: ${(error as Error).message}`);
-    }
+    const names = readable(this.#directory, (each) => readdirSync(each)).filter((name) =>
+      /\.(ya?ml|json)$/.test(name),
+    );
     if (names.length === 0) {
       throw new DescriptorError(
         `${this.#directory}: has no descriptors; put the files that 'ike-telescope relay --descriptor' prints there`,
@@ -48,8 +45,21 @@ export class RelayDirectory implements RelaySet {
     }
     const descriptors = names.sort().map((name) => {
       const file = join(this.#directory, name);
-      return parseDescriptor(readFileSync(file, 'utf8'), this.#crypto, file);
+      return parseDescriptor(
+        readable(file, (each) => readFileSync(each, 'utf8')),
+        this.#crypto,
+        file,
+      );
     });
     return fixedRelaySet(descriptors);
+  }
+}
+
+/** @throws DescriptorError */
+function readable<T>(file: string, read: (file: string) => T): T {
+  try {
+    return read(file);
+  } catch (error) {
+    throw new DescriptorError(`${file}: cannot be read: ${(error as Error).message}`);
   }
 }

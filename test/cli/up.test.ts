@@ -1,4 +1,14 @@
-import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, it } from 'vitest';
@@ -30,8 +40,20 @@ udp(53, (m) => {
   return Buffer.concat([head, m.subarray(12), Buffer.from(known ? answer : [])]);
 });`;
 
+const NOBODY = 65_534;
+/** With a TUN driver that everybody may open, as udev makes it, in a mount namespace that ends with the test. */
+const AS_NOBODY = [
+  ...['unshare', '--mount', 'sh', '-c'],
+  `mount -t tmpfs tmpfs /dev/net && mknod -m 666 /dev/net/tun c 10 200 && exec setpriv --reuid=${NOBODY} --regid=${NOBODY} --clear-groups "$@"`,
+  'sh',
+];
+
 let topology: Topology;
+/** Of an unprivileged user's. */
+let own: string;
 beforeAll(async () => {
+  own = mkdtempSync(join(tmpdir(), 'ike-telescope-up-'));
+  chmodSync(own, 0o755);
   topology = await openTopology({ compiled: compiledSources(), relayConfig: { dns: [ADDRESSES.D] } });
   await topology.startRelays();
   const served = topology.namespaces.D.spawn([process.execPath, '-e', SERVER], {
@@ -39,23 +61,27 @@ beforeAll(async () => {
   });
   await new Promise((resolve) => served.stdout?.once('data', resolve));
 }, PATIENCE);
-afterAll(() => topology.close());
+afterAll(async () => {
+  await topology.close();
+  rmSync(own, { recursive: true });
+});
 
 it(
-  'keeps telescopes ready, serves SOCKS clients through them, and leaves nothing',
+  'keeps telescopes ready, serves SOCKS clients through them without root, and leaves nothing',
   async () => {
-    const { directory, namespaces, keys } = topology;
-    const [relays, state] = [join(directory, 'relays'), join(directory, 'state')];
+    const { namespaces, keys } = topology;
+    const [relays, state] = [join(own, 'relays'), join(own, 'state')];
     mkdirSync(relays);
     mkdirSync(state);
+    chownSync(state, NOBODY, NOBODY);
     for (const { relay } of keys)
-      writeFileSync(join(relays, `${relay}.yaml`), readFileSync(join(directory, `${relay}.yaml`)));
+      writeFileSync(join(relays, `${relay}.yaml`), readFileSync(join(topology.directory, `${relay}.yaml`)));
     // S reaches A only: that is where it begins.
     const guard = { keyId: keys[0].keyId, sampledAt: Date.now(), confirmedAt: Date.now() };
     writeFileSync(join(state, 'guards.json'), JSON.stringify({ version: 1, guards: [guard] }));
 
     const args = ['up', '--relays', relays, '--state', state, '--socks', '127.0.0.1:0', '--near', '--json'];
-    const up = namespaces.S.spawn([...topology.node('cli/main.js'), ...args], {
+    const up = namespaces.S.spawn([...AS_NOBODY, ...topology.node('cli/main.js'), ...args], {
       stdio: ['ignore', 'pipe', 'inherit'],
     });
     let output = '';
