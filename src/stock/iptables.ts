@@ -29,34 +29,47 @@ function program(family: Family): string {
 }
 
 function restore(rules: readonly FirewallRule[], family: Family): string {
-  const tables = ['filter', 'nat'].flatMap((table) => {
-    const hooks = usedHooks(rules, family).filter((hook) => CHAINS[hook].table === table);
-    if (hooks.length === 0) return [];
-    return [
-      `*${table}`,
-      ...hooks.map((hook) => `:${CHAINS[hook].own} - [0:0]`),
-      ...rules
-        .filter((rule) => rule.family === family && hooks.includes(rule.hook))
-        .map((rule) => `-A ${CHAINS[rule.hook].own} ${ruleText(rule)}`),
-      ...hooks.map((hook) => `-I ${CHAINS[hook].from} 1 -j ${CHAINS[hook].own}`),
-      'COMMIT',
-    ];
-  });
-  return `  ${program(family)}-restore --wait --noflush << 'END'\n${tables.join('\n')}\nEND\n`;
-}
-
-function remove(rules: readonly FirewallRule[], family: Family): string {
-  return usedHooks(rules, family)
-    .map((hook) => {
-      const { own, from, table } = CHAINS[hook];
-      const command = `  ${program(family)} -w -t ${table}`;
-      return `${command} -D ${from} -j ${own}\n${command} -F ${own}\n${command} -X ${own}\n`;
-    })
+  return tablesOf(rules, family)
+    .map(({ table, hooks }) =>
+      restoreTable(family, table, [
+        ...hooks.map((hook) => `:${CHAINS[hook].own} - [0:0]`),
+        ...rules
+          .filter((rule) => rule.family === family && hooks.includes(rule.hook))
+          .map((rule) => `-A ${CHAINS[rule.hook].own} ${ruleText(rule)}`),
+        ...hooks.map((hook) => `-I ${CHAINS[hook].from} 1 -j ${CHAINS[hook].own}`),
+      ]),
+    )
     .join('');
 }
 
-function usedHooks(rules: readonly FirewallRule[], family: Family): readonly Hook[] {
-  return HOOKS.filter((hook) => rules.some((rule) => rule.family === family && rule.hook === hook));
+/** A table whose chains are not there stays as it is. */
+function remove(rules: readonly FirewallRule[], family: Family): string {
+  return tablesOf(rules, family)
+    .map(({ table, hooks }) =>
+      restoreTable(
+        family,
+        table,
+        hooks.flatMap((hook) => {
+          const { own, from } = CHAINS[hook];
+          return [`-D ${from} -j ${own}`, `-F ${own}`, `-X ${own}`];
+        }),
+      ),
+    )
+    .join('');
+}
+
+/** All of it is done, or nothing. */
+function restoreTable(family: Family, table: string, lines: readonly string[]): string {
+  const input = [`*${table}`, ...lines, 'COMMIT'].join('\n');
+  return `  ${program(family)}-restore --wait --noflush << 'END'\n${input}\nEND\n`;
+}
+
+function tablesOf(rules: readonly FirewallRule[], family: Family) {
+  const used = HOOKS.filter((hook) => rules.some((rule) => rule.family === family && rule.hook === hook));
+  return ['filter', 'nat'].flatMap((table) => {
+    const hooks = used.filter((hook) => CHAINS[hook].table === table);
+    return hooks.length === 0 ? [] : [{ table, hooks }];
+  });
 }
 
 function ruleText(rule: FirewallRule): string {
