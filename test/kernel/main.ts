@@ -21,7 +21,7 @@ interface Report {
 }
 
 /** A guest may take so long, in seconds. */
-const LIMIT = 460;
+const LIMIT = 440;
 
 const { values } = parseArgs({
   options: {

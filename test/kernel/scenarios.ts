@@ -98,7 +98,7 @@ export const SCENARIOS: Readonly<Record<string, Scenario | PlainScenario>> = {
 /** Scenarios for one guest kernel each, which has one CPU; those of one network are next to each other. */
 export const GUESTS: readonly (readonly string[])[] = [
   [
-    'backend',
+    'rates',
     'baseline',
     'a',
     'b',
@@ -107,11 +107,12 @@ export const GUESTS: readonly (readonly string[])[] = [
     'nat-stock',
     'h',
     'h-userspace',
-    'rates',
     'i',
     'g',
     'g-two-layers',
     'g-three-layers',
+    'e-userspace',
+    'i-userspace',
   ],
-  ['c', 'd', 'nat', 'killed', 'relay-guards', 'e', 'i-xfrm', 'e-userspace', 'i-userspace'],
+  ['backend', 'c', 'd', 'nat', 'killed', 'relay-guards', 'e', 'i-xfrm'],
 ];

@@ -1,17 +1,17 @@
 /*
  * A web server, and a program that fetches from it, each in a process of its own: node web-process.js serve, or
- * node web-process.js fetch ADDRESS DOWN UP, which fetches so many octets, sends so many, and prints a `Fetched`.
+ * node web-process.js fetch ADDRESS, which is sent `Octets` and answers with `Fetched`.
  */
 import { createHash, randomBytes } from 'node:crypto';
 import { Agent, createServer, request } from 'node:http';
 import type { Readable } from 'node:stream';
-import type { Fetched } from './web.ts';
+import type { Fetched, Octets } from './web.ts';
 
 const BLOCK = randomBytes(1 << 16);
 
-const [, , mode, address, down, up] = process.argv;
+const [, , mode, address] = process.argv;
 if (mode === 'serve') serve();
-else console.log(JSON.stringify(await fetchBoth(address, Number(down), Number(up))));
+else process.on('message', async ({ down, up }: Octets) => process.send!(await fetchBoth(address, down, up)));
 
 /** GET /N: N octets, their SHA-256 in a header. POST: what was received. Both say who has asked. */
 function serve(): void {

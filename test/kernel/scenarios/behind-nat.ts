@@ -6,6 +6,7 @@ import { CheckError, checkUnderlay } from '../checks.ts';
 import { checkMtu } from '../mtu.ts';
 import type { NetworkSpec } from '../network.ts';
 import type { Scenario } from '../scenarios.ts';
+import { openBrowser } from '../web.ts';
 import { ADDRESSES, prepare, routesOf, type World } from '../world.ts';
 import { type ClientKind, expectFiles, openClient, ourRelays } from './telescope.ts';
 
@@ -31,11 +32,12 @@ export function behindNat(title: string, network: NetworkSpec, kind: ClientKind)
           ['A', 'B'],
         );
         say('the telescope is up');
-        await expectFiles(client, relays.B);
+        const browser = openBrowser(client);
+        await expectFiles(browser, relays.B);
         await checkMtu(client, MTU);
         const [before] = portsOf(captures);
         await forgetMappings(world);
-        await expectFiles(client, relays.B);
+        await expectFiles(browser, relays.B);
         const ports = portsOf(captures);
         if (ports.length !== 2 || ports[0] !== before)
           throw new CheckError(`ESP has come to A from the ports ${ports} of the NAT, first from ${before}`);
@@ -43,6 +45,7 @@ export function behindNat(title: string, network: NetworkSpec, kind: ClientKind)
           clients: [{ name: 'T', entry: 'A', isNat: true }],
           ours: ourRelays(relays),
         });
+        browser.close();
         await client.close();
       } finally {
         captures.close();

@@ -5,6 +5,7 @@ import { CheckError } from '../checks.ts';
 import { Forger } from '../forger.ts';
 import type { NetworkSpec } from '../network.ts';
 import type { Scenario } from '../scenarios.ts';
+import { openBrowser } from '../web.ts';
 import { ADDRESSES } from '../world.ts';
 import { expectFiles, openClient } from './telescope.ts';
 
@@ -24,7 +25,9 @@ export function hostileRelay(title: string, network: NetworkSpec): Scenario {
     async run(stage) {
       const { world, relays, say } = stage;
       const telescope = await openClient(stage, 'userspace', 'S', ['A', 'B', 'C']);
-      await expectFiles(telescope, relays.C);
+      const browser = openBrowser(telescope);
+      await expectFiles(browser, relays.C);
+      browser.close();
       say('the telescope is up');
       const [, , { source: assignedByB }] = telescope.hops;
       const captures = new Captures(world);

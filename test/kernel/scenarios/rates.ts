@@ -1,7 +1,7 @@
 import { CheckError } from '../checks.ts';
 import { type NetworkSpec, openNetwork } from '../network.ts';
 import type { Figures, Scenario } from '../scenarios.ts';
-import { downloadRate } from '../web.ts';
+import { openBrowser } from '../web.ts';
 import { openClient } from './telescope.ts';
 
 const MEGABYTES = 3;
@@ -23,20 +23,21 @@ export function rates(stock: NetworkSpec, ours: NetworkSpec): Scenario {
       const network = await openNetwork(ours, root);
       const other = { ...stage, ...network };
       // Two telescopes from one host to one entry cannot be told apart by their devices.
+      const names = ['baseline', 'a', 'c', 'd'] as const;
       const telescopes = {
         baseline: await openClient(stage, 'stock', 'S', ['A', 'B', 'C']),
         a: await openClient(stage, 'xfrm', 'T', ['A', 'B', 'C']),
         c: await openClient(other, 'stock', 'S', ['A', 'B', 'C']),
         d: await openClient(other, 'xfrm', 'T', ['A', 'B', 'C']),
       };
+      const open = names.map((name) => [name, openBrowser(telescopes[name])] as const);
       say('the telescopes are up');
       const best = { baseline: 0, a: 0, c: 0, d: 0 };
-      const names = ['baseline', 'a', 'c', 'd'] as const;
       const isSlow = () => names.some((name) => best[name] < WANTED * best.baseline);
       for (let round = 0; round < ROUNDS.least || (isSlow() && round < ROUNDS.most); round++) {
-        for (const name of names)
-          best[name] = Math.max(best[name], await downloadRate(telescopes[name], MEGABYTES));
+        for (const [name, browser] of open) best[name] = Math.max(best[name], await browser.rate(MEGABYTES));
       }
+      for (const [, browser] of open) browser.close();
       for (const telescope of Object.values(telescopes)) await telescope.close();
       await network.close();
       const figures: Record<string, Figures[string]> = {};

@@ -9,7 +9,7 @@ import { openOurClient } from '../our-client.ts';
 import { type RelayKind, type Relays, type RunningRelay, unsignedHop } from '../relays.ts';
 import type { Scenario, Stage } from '../scenarios.ts';
 import { openStockClient } from '../stock-client.ts';
-import { downloadRate, fetchThrough } from '../web.ts';
+import { type Browser, openBrowser } from '../web.ts';
 import { ADDRESSES, type NodeName, RELAYS, type RelayName } from '../world.ts';
 
 /** strongSwan's client, or ours with either backend. */
@@ -44,7 +44,8 @@ export function telescope(
       const client = await openClient(stage, kind, 'S', path, network.ip4Inside && 6);
       say('the telescope is up');
       const [entry, exit] = [path[0], path[path.length - 1]];
-      await expectFiles(client, relays[exit], family);
+      const browser = openBrowser(client, server);
+      await expectFiles(browser, relays[exit], family);
       await checkMtu(client, mtu, server);
       if (kind !== 'stock') await checkMarked(client, server);
       const ours = [...(kind === 'stock' ? [] : ['S' as const]), ...ourRelays(relays)];
@@ -64,7 +65,8 @@ export function telescope(
         RELAYS.filter((name) => relays[name].kind === 'xfrm').map((name) => world.nodes[name]),
       );
       say('all is as it should be');
-      const rate = await downloadRate(client, DOWNLOADS[kind], server);
+      const rate = await browser.rate(DOWNLOADS[kind]);
+      browser.close();
       await client.close();
       const { fragments, private: leaks } = await world.offences();
       expectEqual('what the Internet has seen of fragments and private addresses', fragments + leaks, 0);
@@ -94,11 +96,11 @@ export function openClient(
 
 /** Moves a file each way; D sees the exit. */
 export async function expectFiles(
-  client: Application,
+  browser: Browser,
   { kind, config }: RunningRelay,
   family: 'ip4' | 'ip6' = 'ip4',
 ): Promise<void> {
-  const { peer } = await fetchThrough(client, { down: 500_000, up: 200_000 }, ADDRESSES.D[family]);
+  const { peer } = await browser.fetch({ down: 500_000, up: 200_000 });
   const own = kind === 'userspace' ? config.exit?.addresses : config.own.addresses;
   expectEqual('the address that D sees', peer, String(own?.[family]));
 }
