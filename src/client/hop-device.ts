@@ -41,7 +41,9 @@ export async function addDevice(
       { cause },
     );
   });
-  await into.ip(['link set lo up', ...deviceConfiguration(HOP_DEVICE, addresses, mtu)]);
+  // Whatever ICMP says of the path: an MTU of one's own is a fingerprint, and who can set it marks a telescope.
+  const route = `mtu lock ${mtu}`;
+  await into.ip(['link set lo up', ...deviceConfiguration(HOP_DEVICE, addresses, mtu, route)]);
 }
 
 /** Makes sure that there can be a device for `remote`. @throws LinkError, CommandError like `addDevice` */

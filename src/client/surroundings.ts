@@ -45,8 +45,16 @@ export async function configureTun(name: string, addresses: readonly Address[], 
   await ipBatch(deviceConfiguration(name, addresses, mtu));
 }
 
-/** The commands for `ip` that give a device addresses, an MTU in octets, and every packet. */
-export function deviceConfiguration(name: string, addresses: readonly Address[], mtu: number): string[] {
+/**
+ * The commands for `ip` that give a device addresses, an MTU in octets, and every packet.
+ * @param route - what else the routes are to have
+ */
+export function deviceConfiguration(
+  name: string,
+  addresses: readonly Address[],
+  mtu: number,
+  route = '',
+): string[] {
   const lines = addresses.map((address) =>
     familyOf(address) === 4
       ? { address: `${address}/32`, everywhere: 'default' }
@@ -55,7 +63,7 @@ export function deviceConfiguration(name: string, addresses: readonly Address[],
   return [
     ...lines.map(({ address }) => `address add ${address} dev ${name}`),
     `link set ${name} mtu ${mtu} up`,
-    ...lines.map(({ everywhere }) => `route add ${everywhere} dev ${name}`),
+    ...lines.map(({ everywhere }) => `route add ${everywhere} dev ${name} ${route}`),
   ];
 }
 

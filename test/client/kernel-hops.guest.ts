@@ -19,6 +19,7 @@ import { native } from '../support/namespaces.ts';
 
 const PORT = 8080;
 const ECHO_PORT = 7008;
+const LIAR_PORT = 7009;
 const NAME_SERVER = '203.0.113.53';
 const ETHERNET = 14;
 /** Prints the address that D sees. */
@@ -28,8 +29,22 @@ const CHATTER = `
   use Socket; socket(my $s, PF_INET, SOCK_DGRAM, 0) or die;
   setsockopt($s, 0, 10, pack("i", 0)) or die; setsockopt($s, 0, 1, pack("i", 0xb9)) or die;
   $| = 1; print "started\\n";
-  for (;;) { for my $port (7007, 53, 853) { send($s, "x" x 600, 0, sockaddr_in($port, inet_aton("${ADDRESSES.D}"))); }
+  for (;;) { for my $port (7007, ${LIAR_PORT}, 53, 853) { send($s, "x" x 600, 0, sockaddr_in($port, inet_aton("${ADDRESSES.D}"))); }
     select(undef, undef, undef, 0.02); }`;
+
+/** Answers datagrams with ICMP: too big, the MTU is 600. */
+const LIAR = `
+  use Socket; socket(my $u, PF_INET, SOCK_DGRAM, 0) or die; socket(my $r, PF_INET, SOCK_RAW, 1) or die;
+  my $self = inet_aton("${ADDRESSES.D}"); bind($u, sockaddr_in(${LIAR_PORT}, $self)) or die;
+  sub sum { my $s = unpack("%32n*", $_[0]); $s = ($s & 0xffff) + ($s >> 16) while $s >> 16; ~$s & 0xffff }
+  for (;;) {
+    my $from = recv($u, my $data, 2000, 0); my ($port, $address) = sockaddr_in($from);
+    my $quoted = pack("CCnnnCCna4a4", 0x45, 0, 628, 0, 0x4000, 60, 17, 0, $address, $self);
+    substr($quoted, 10, 2) = pack("n", sum($quoted));
+    my $icmp = pack("CCnnn", 3, 4, 0, 0, 600) . $quoted . pack("nnnn", $port, ${LIAR_PORT}, 608, 0);
+    substr($icmp, 2, 2) = pack("n", sum($icmp));
+    send($r, $icmp, 0, sockaddr_in(0, $address));
+  }`;
 
 let topology: Topology;
 beforeAll(async () => {
@@ -44,6 +59,7 @@ beforeAll(async () => {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   await new Promise((resolve) => served.stdout?.once('data', resolve));
+  topology.namespaces.D.spawn(['perl', '-e', LIAR], { stdio: 'inherit' });
 }, 300_000);
 afterAll(() => topology.close());
 
@@ -119,10 +135,11 @@ const IKE = [`17 ${HEADER} port 4500`, `17 ${HEADER} port 500`];
 const ESP = `50 ${HEADER}`;
 
 describe('a telescope that the kernel carries', () => {
-  it('leads to the destination, with one header for all packets, and no DNS but to the assigned servers', async () => {
+  it('leads to the destination, with one header and MTU for all packets, and no DNS but to the assigned servers', async () => {
     const { S, D } = topology.namespaces;
     const captures = [captureLink(native(), S, 'toA'), captureLink(native(), D, 'toC')];
-    const script = `perl -e '${CHATTER}' & sleep 1; exec "$0" "$@"`;
+    const script = `perl -e '${CHATTER}' & sleep 1
+      grep Icmp: /proc/net/snmp; ip route get ${ADDRESSES.D}; exec "$0" "$@"`;
     const client = start(KERNEL, 'sh', '-c', script, process.execPath, '-e', ASK);
     expect(await client.ended).toEqual({ status: 0, signal: null });
     expect(client.stdout()).toContain(ADDRESSES.X);
@@ -137,7 +154,13 @@ describe('a telescope that the kernel carries', () => {
     expect(closed).toEqual([3, 2, 1]);
     for (const capture of captures) capture.close();
     expect(sentBy(captures[0].frames)).toEqual([...IKE, ESP]);
-    expect(portsOf(captures[1].frames)).toEqual([7007, PORT]);
+    expect(portsOf(captures[1].frames)).toEqual([7007, LIAR_PORT, PORT]);
+    const seen = sentBy(captures[1].frames).filter((form) => form.endsWith(` to ${ADDRESSES.D} port 7007`));
+    expect(seen).toEqual([`17 DF TTL 63 TOS 0 ID 0 to ${ADDRESSES.D} port 7007`]);
+    // The lie has arrived, and is not believed.
+    expect(client.stdout()).toMatch(/^Icmp: [1-9]\d* /m);
+    expect(client.stdout()).toMatch(/ mtu lock 1280/);
+    expect(client.stdout()).not.toMatch(/ mtu 600/);
     expect(await inKernel()).toBe('');
   });
 
