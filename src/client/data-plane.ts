@@ -4,6 +4,7 @@ import { type Native, NativeError, type TunDevice } from '../native/native.ts';
 import { tunFromFd } from '../native/tun-from-fd.ts';
 import type { TelescopeBackend } from '../telescope/backend.ts';
 import type { Telescope } from '../telescope/telescope.ts';
+import { closeAll } from './closing.ts';
 import { HopNamespace } from './hop-namespace.ts';
 import { KernelHops } from './kernel-hops.ts';
 import { type ExtendOrder, Fd, TUN_NAME } from './protocol.ts';
@@ -50,13 +51,16 @@ function openTunPlane(tunInherited: boolean): DataPlane {
 
 /** The kernel's tunnel, whose device is moved here. */
 async function openKernelPlane(hostLink: string): Promise<DataPlane> {
-  const host = new HopNamespace(native(), Fd.hostNetwork);
+  const backend = await KernelHops.open(native(), new HopNamespace(native(), Fd.hostNetwork), hostLink);
   const here = HopNamespace.ofThisProcess(native());
-  const backend = await KernelHops.open(native(), host, hostLink);
   return {
     backend,
     enter: ({ tunnel, assigned }, mtu) => backend.enter(tunnel, assigned, mtu, here),
-    close: () => backend.close(),
+    close: () =>
+      closeAll(
+        () => backend.close(),
+        () => here.close(),
+      ),
   };
 }
 

@@ -11,6 +11,7 @@ import type { TelescopeBackend } from '../telescope/backend.ts';
 import { TelescopeError } from '../telescope/errors.ts';
 import { type Hop, openTelescope, type Telescope } from '../telescope/telescope.ts';
 import { HostLink } from '../transport/host-link.ts';
+import { closeAll } from './closing.ts';
 import { type CommandEnd, type RunningCommand, startCommand } from './command.ts';
 import { type DataPlane, openDataPlane } from './data-plane.ts';
 import { exitResolver, Flows } from './flows.ts';
@@ -73,11 +74,15 @@ export async function serve(orders: Orders, report: (event: ClientEvent) => void
   } catch (error) {
     failure = error;
   }
-  await telescope?.close();
-  await plane?.close();
-  keyLog?.close();
-  const asked = orders.close.aborted && failure === orders.close.reason;
-  report(failure === undefined || asked ? { event: 'closed' } : errorEvent(failure));
+  if (orders.close.aborted && failure === orders.close.reason) failure = undefined; // it was asked for
+  await closeAll(
+    () => telescope?.close(),
+    () => plane?.close(),
+    () => keyLog?.close(),
+  ).catch((error) => {
+    failure ??= error;
+  });
+  report(failure === undefined ? { event: 'closed' } : errorEvent(failure));
 }
 
 /** The sockets that this process was born with: there is no other way out. */

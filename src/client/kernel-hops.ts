@@ -1,3 +1,4 @@
+import { closeSync } from 'node:fs';
 import { xfrmBackend } from '../backend/xfrm/backend.ts';
 import { openXfrm } from '../backend/xfrm/xfrm.ts';
 import { type Attachment, type Link, LinkError, type LinkHandlers, type Origin } from '../link/link.ts';
@@ -7,6 +8,7 @@ import type { TelescopeBackend } from '../telescope/backend.ts';
 import { HOP_IKE_PORT, hopOrigin } from '../telescope/hop-origin.ts';
 import { openUdpSocket } from '../transport/udp-socket.ts';
 import { type Address, familyOf } from '../wire/address.ts';
+import { closeAll } from './closing.ts';
 import { addDevice, type DeviceSettings, HOP_DEVICE, type HopPlace } from './hop-device.ts';
 import { HopNamespace } from './hop-namespace.ts';
 import { addressesOf } from './surroundings.ts';
@@ -44,12 +46,18 @@ export class KernelHops implements TelescopeBackend {
 
   /**
    * Opens the IPsec of the host's network, which loses what clients have left there that were killed.
+   * @param host - it is owned from now on
    * @param link - id of the first hop's
    * @throws NativeError, XfrmError, CommandError
    */
   static async open(native: Native, host: HopNamespace, link: string): Promise<KernelHops> {
-    const xfrm = await openXfrm({ native, namespace: host.file });
-    return new KernelHops(native, { namespace: host, xfrm }, link);
+    try {
+      const xfrm = await openXfrm({ native, namespace: host.file });
+      return new KernelHops(native, { namespace: host, xfrm }, link);
+    } catch (error) {
+      host.close();
+      throw error;
+    }
   }
 
   over(link: Pick<Link, 'id'>): BackendFactory {
@@ -97,9 +105,12 @@ export class KernelHops implements TelescopeBackend {
 
   /** Takes the telescope's device away, and what is left of ours in the host's network. */
   async close(): Promise<void> {
-    if (this.#entered !== undefined) await removeDevice(this.#entered);
-    await this.#host.xfrm.close();
-    this.#host.namespace.close();
+    const { namespace, xfrm } = this.#host;
+    await closeAll(
+      () => this.#entered && removeDevice(this.#entered),
+      () => xfrm.close(),
+      () => namespace.close(),
+    );
   }
 
   #placeOf({ id }: Pick<Link, 'id'>): HopPlace {
@@ -119,9 +130,11 @@ export class KernelHops implements TelescopeBackend {
   async #leave(tunnel: Tunnel): Promise<void> {
     const { namespace, xfrm } = this.#places.get(tunnel.policy.id)!;
     this.#places.delete(tunnel.policy.id);
-    await xfrm.close();
-    await removeDevice(namespace);
-    namespace.close();
+    await closeAll(
+      () => xfrm.close(),
+      () => removeDevice(namespace),
+      () => namespace.close(),
+    );
   }
 }
 
@@ -160,21 +173,28 @@ class HopLink implements Link {
     const { namespace, close } = await this.#open();
     const binding = { address: this.#assigned, port: HOP_IKE_PORT };
     try {
-      const fd = namespace.within(() => this.#native.openUdp(binding.address, binding.port));
-      this.#native.setConstantHeader(fd, familyOf(binding.address));
+      const fd = this.#openIke(namespace);
       const socket = await openUdpSocket({ ...binding, fd }, (message, { address, port }) =>
         handlers.ike(new Uint8Array(message), hopOrigin(this.id, this.#assigned, address, port)),
       );
       return {
         sendIke: (message, to) => void socket.send(message, to.address, to.port).catch(() => {}),
         sendEsp: () => {},
-        async close() {
-          await socket.close();
-          await close();
-        },
+        close: () => closeAll(() => socket.close(), close),
       };
     } catch (error) {
-      await close();
+      await close().catch(() => {}); // what was first is what to say
+      throw error;
+    }
+  }
+
+  #openIke(namespace: HopNamespace): number {
+    const fd = namespace.within(() => this.#native.openUdp(this.#assigned, HOP_IKE_PORT));
+    try {
+      this.#native.setConstantHeader(fd, familyOf(this.#assigned));
+      return fd;
+    } catch (error) {
+      closeSync(fd);
       throw error;
     }
   }

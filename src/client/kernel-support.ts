@@ -8,7 +8,7 @@ import { loadNative } from '../native/load.ts';
 import { type Native, NativeError } from '../native/native.ts';
 import { type Address, familyOf } from '../wire/address.ts';
 import { anySelector } from '../wire/traffic-selector.ts';
-import { tryDevice } from './hop-device.ts';
+import { type HopPlace, tryDevice } from './hop-device.ts';
 import { HopNamespace } from './hop-namespace.ts';
 import { KernelHops } from './kernel-hops.ts';
 
@@ -73,33 +73,12 @@ function requireNative(): Native {
 
 /** A tunnel to nobody, with everything that one needs. */
 async function rehearse(native: Native, entry: Address): Promise<void> {
-  const [outer, inner] = [0, 1].map(() => new HopNamespace(native, native.newNetworkNamespace()));
+  const inner = new HopNamespace(native, native.newNetworkNamespace());
   try {
+    const outer = new HopNamespace(native, native.newNetworkNamespace());
     const hops = await KernelHops.open(native, outer, 'rehearsal');
     try {
-      const path: Origin = {
-        linkId: 'rehearsal',
-        address: entry,
-        port: 0,
-        localAddress: entry,
-        localPort: 0,
-        encapsulated: false,
-      };
-      const selectors = [anySelector(familyOf(entry))];
-      const tunnel = { id: 'rehearsal', local: selectors, remote: selectors };
-      const backend = hops.over({ id: 'rehearsal' })(
-        () => {},
-        () => {},
-        () => {},
-      );
-      const suite = { encryption: 20, keyLength: 128, integrity: 0, esn: true };
-      const keys = { encryption: randomBytes(20), integrity: new Uint8Array() };
-      const [result] = await backend.apply([
-        { kind: 'outbound', sa: { spi: 256, suite, keys, path, tunnel } },
-      ]);
-      if (!result.ok) throw new LinkError(result.error);
-      await hops.enter(backend.tunnel('rehearsal'), { ip4: '192.0.2.1', dns: [] }, 1280, inner);
-      await backend.close();
+      await buildTunnel(hops, entry, inner);
     } finally {
       await hops.close();
     }
@@ -108,21 +87,55 @@ async function rehearse(native: Native, entry: Address): Promise<void> {
   }
 }
 
+async function buildTunnel(hops: KernelHops, entry: Address, inner: HopNamespace): Promise<void> {
+  const path: Origin = {
+    linkId: 'rehearsal',
+    address: entry,
+    port: 0,
+    localAddress: entry,
+    localPort: 0,
+    encapsulated: false,
+  };
+  const selectors = [anySelector(familyOf(entry))];
+  const tunnel = { id: 'rehearsal', local: selectors, remote: selectors };
+  const backend = hops.over({ id: 'rehearsal' })(
+    () => {},
+    () => {},
+    () => {},
+  );
+  const suite = { encryption: 20, keyLength: 128, integrity: 0, esn: true };
+  const keys = { encryption: randomBytes(20), integrity: new Uint8Array() };
+  try {
+    const [result] = await backend.apply([{ kind: 'outbound', sa: { spi: 256, suite, keys, path, tunnel } }]);
+    if (!result.ok) throw new LinkError(result.error);
+    await hops.enter(backend.tunnel('rehearsal'), { ip4: '192.0.2.1', dns: [] }, 1280, inner);
+  } finally {
+    await backend.close();
+  }
+}
+
 /** Two telescopes from one host through one entry would need the same device. One that was closed just now may still have it. */
 async function requireFreeEntry(native: Native, entry: Address): Promise<void> {
   const xfrm = await openXfrm({ native });
-  const namespace = HopNamespace.ofThisProcess(native);
   try {
-    for (let attempt = 1; ; attempt++) {
-      try {
-        return await tryDevice({ namespace, xfrm }, entry);
-      } catch (error) {
-        if (!(error instanceof LinkError) || attempt === ATTEMPTS) throw error;
-        await delay(LAST_BREATH);
-      }
+    const namespace = HopNamespace.ofThisProcess(native);
+    try {
+      await tryEntry({ namespace, xfrm }, entry);
+    } finally {
+      namespace.close();
     }
   } finally {
-    namespace.close();
     await xfrm.close();
+  }
+}
+
+async function tryEntry(place: HopPlace, entry: Address): Promise<void> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await tryDevice(place, entry);
+    } catch (error) {
+      if (!(error instanceof LinkError) || attempt === ATTEMPTS) throw error;
+      await delay(LAST_BREATH);
+    }
   }
 }

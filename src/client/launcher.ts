@@ -174,18 +174,25 @@ function spawnInside(
   }
 }
 
-/** Passes events on, and makes one outcome of how the process ended; after an end that is none, `cleanUp` comes first. */
-function follow(
+/**
+ * Passes events on, and makes one outcome of how the process ended. Unless it has said that everything is closed, `cleanUp` comes first.
+ * @internal
+ */
+export function follow(
   child: ChildProcess,
   onEvent: (event: ClientEvent) => void,
   cleanUp: (() => Promise<void>) | undefined,
 ): Promise<Outcome> {
   let ready = false;
+  let closed = false;
   let outcome: Outcome | undefined;
   child.on('message', (message) => {
     const event = parseEvent(message);
     if (event.event === 'ready') ready = true;
-    if (event.event === 'closed') outcome ??= { kind: 'closed' };
+    if (event.event === 'closed') {
+      closed = true;
+      outcome ??= { kind: 'closed' };
+    }
     if (event.event === 'exited') {
       outcome = { kind: 'exited', status: event.status, reason: event.reason };
     }
@@ -197,7 +204,7 @@ function follow(
   });
   return new Promise((resolve) => {
     const end = async (message: string) => {
-      if (outcome === undefined) await cleanUp?.();
+      if (!closed) await cleanUp?.();
       resolve(outcome ?? { kind: 'failed', error: { kind: 'system', message } });
     };
     child.once('error', (error) => end(`unshare: ${error.message}`));

@@ -97,7 +97,7 @@ const event = z.discriminatedUnion('event', [
   z.object({ event: z.literal('hop-closed'), hop: z.int(), relay: z.string() }),
   /** The last event after success: everything is closed. */
   z.object({ event: z.literal('closed') }),
-  /** The last event otherwise: everything is closed. */
+  /** The last event otherwise: everything is closed that could be. */
   z.object({
     event: z.literal('error'),
     /** `telescope`: a hop could not be built or was lost. `system`: this machine did not do its part. */
