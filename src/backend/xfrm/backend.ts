@@ -281,9 +281,10 @@ class XfrmBackend implements Backend {
     let failure: Pick<XfrmFailure, 'error'> | undefined = await sendOn(undefined);
     failure ??= await this.#relocate(tunnel, [sa, ...tunnel.inbound.values()], path);
     const stuck = await sendOn(policies.senders[0]);
-    if (stuck !== undefined) log('a tunnel that has moved sends nothing: %s', stuck.error);
     failure ??= stuck;
-    return failure === undefined ? { ok: true, spi } : { ok: false, error: failure.error };
+    if (failure === undefined) return { ok: true, spi };
+    log('a tunnel is not moved%s: %s', stuck === undefined ? '' : ', and sends nothing', failure.error);
+    return { ok: false, error: failure.error };
   }
 
   /** Has SAs go along another path, in the kernel and here: all or none. Those that have expired stay away. */
