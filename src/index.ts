@@ -1,6 +1,7 @@
 /**
  * Anonymous paths out of standard IPsec: `openTelescope` builds one over a `Link`, `Relay` serves them, `Endpoint` is
  * IKEv2 for anything else.
+ * @module ike-telescope
  */
 
 export { type DryRun, dryRun } from './backend/dry-run.ts';

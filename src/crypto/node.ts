@@ -1,3 +1,8 @@
+/**
+ * The provider over node:crypto.
+ * @module ike-telescope/crypto/node
+ */
+
 import { createCipheriv, createHash } from 'node:crypto';
 import { concat, type RandomSource } from '../wire/bytes.ts';
 import { AES_PRFS, type CbcFromZero } from './aes-mac.ts';

@@ -1,3 +1,8 @@
+/**
+ * ESP in tunnel mode (RFC 4303) on packets in memory, for whoever moves them.
+ * @module ike-telescope/esp
+ */
+
 import type { CryptoProvider, Protector } from '../crypto/provider.ts';
 import { encryptionOf, protectionLayout } from '../crypto/transforms.ts';
 import type { Packet } from '../link/packet.ts';

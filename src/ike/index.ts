@@ -1,6 +1,7 @@
 /**
  * IKEv2 (RFC 7296) without sockets, clock or promises: `IkeLineage` is an IKE SA with its successors, `ResponderGate` stands before
  * those that others set up; and messages and proposals by themselves.
+ * @module ike-telescope/ike
  */
 
 export { AddressPool, type AddressPoolOptions } from '../cp/address-pool.ts';
