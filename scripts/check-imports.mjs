@@ -19,8 +19,10 @@ const ALLOWED = {
   descriptor: [...CORE, 'crypto'],
   endpoint: [...CORE, 'crypto', 'cp', 'ike', 'backend'],
   telescope: [...CORE, 'crypto', 'cp', 'ike', 'esp', 'backend', 'endpoint', 'descriptor'],
+  control: CORE,
   relay: [
     ...CORE,
+    'control',
     'crypto',
     'cp',
     'ike',

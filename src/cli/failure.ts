@@ -1,6 +1,7 @@
 import { CommanderError } from 'commander';
 import { XfrmError } from '../backend/xfrm/channel.ts';
 import { StateError } from '../client/client-state.ts';
+import { ControlError } from '../control/server.ts';
 import { KeyLogError } from '../decode/key-log-files.ts';
 import { DescriptorError } from '../descriptor/document.ts';
 import { ExitError } from '../forward/exit.ts';
@@ -39,7 +40,7 @@ export class UsageError extends Error {
 }
 
 const USAGE = [UsageError, KeyLogError, DescriptorError, ConfigError, CommanderError, SelectionError];
-const SYSTEM = [LinkError, CommandError, NativeError, XfrmError, ExitError, StateError];
+const SYSTEM = [LinkError, CommandError, NativeError, XfrmError, ExitError, StateError, ControlError];
 
 export function kindOf(error: unknown): FailureKind {
   if (USAGE.some((type) => error instanceof type)) return 'usage';

@@ -1,6 +1,6 @@
 #!/usr/bin/env node
-import { existsSync, readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
+import { controlCommands } from './control.ts';
 import { decodeCommand } from './decode.ts';
 import { demoCommand } from './demo.ts';
 import { extendCommand } from './extend.ts';
@@ -10,6 +10,7 @@ import { probeCommand } from './probe.ts';
 import { relayCommand } from './relay.ts';
 import { relayConfigCommand } from './relay-config.ts';
 import { upCommand } from './up.ts';
+import { packageVersion } from './version.ts';
 
 const program = new Command('ike-telescope')
   .description('anonymous paths out of standard IKEv2 and IPsec')
@@ -28,6 +29,7 @@ const commands = [
   upCommand(),
   demoCommand(),
   decodeCommand(),
+  ...controlCommands(),
 ];
 for (const command of commands) {
   program.addCommand(command.copyInheritedSettings(program));
@@ -47,13 +49,4 @@ function report(error: unknown): number {
   process.stderr.write(`ike-telescope: ${message}\n`);
   if (process.env.DEBUG && error instanceof Error) process.stderr.write(`${error.stack}\n`);
   return STATUS_OF[kindOf(error)];
-}
-
-/** The version in the package.json that this file belongs to. */
-function packageVersion(): string {
-  for (let folder = new URL('.', import.meta.url); ; folder = new URL('..', folder)) {
-    const file = new URL('package.json', folder);
-    if (existsSync(file)) return (JSON.parse(readFileSync(file, 'utf8')) as { version: string }).version;
-    if (folder.pathname === '/') return 'unknown';
-  }
 }

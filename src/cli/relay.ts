@@ -1,11 +1,14 @@
 import { once } from 'node:events';
+import { resolve } from 'node:path';
 import { Command, Option } from 'commander';
+import { MethodError } from '../control/methods.ts';
 import { defaultProvider } from '../crypto/default.ts';
 import { systemClock } from '../endpoint/system-clock.ts';
 import { loadNative } from '../native/load.ts';
 import { loadRelayConfig, type RelayBackend, type RelayConfig } from '../relay/config.ts';
 import { Relay, type RelayState } from '../relay/relay.ts';
 import { KEY_LOG_OPTION, openKeyLog } from './key-log.ts';
+import { openRelayServices } from './relay-services.ts';
 
 /** How often a change of state is looked for, in milliseconds. */
 const WATCH_INTERVAL = 200;
@@ -24,12 +27,15 @@ type RelayEvent =
   | { readonly event: 'listening'; readonly relay: string; readonly keyId: string }
   | OverlayEvent
   | { readonly event: 'exit'; readonly problem: string }
+  | { readonly event: 'reloaded'; readonly changed: readonly string[] }
+  | { readonly event: 'reload-failed'; readonly problem: string }
   | { readonly event: 'closed' };
 
 interface RelayCommandOptions {
   readonly config: string;
   readonly descriptor?: true;
   readonly backend?: RelayBackend;
+  readonly control?: string;
   readonly json?: true;
   readonly keylog?: string;
 }
@@ -45,15 +51,22 @@ export function relayCommand(): Command {
         "what carries packets: this program, or the kernel's IPsec; default: relay.yaml's, else userspace",
       ).choices(['userspace', 'xfrm']),
     )
+    .option(
+      '--control <path>',
+      "the control socket; default: relay.yaml's, else NAME.sock in /run/ike-telescope",
+    )
     .option('--json', 'report events as one JSON object per line')
     .option('--keylog <dir>', `${KEY_LOG_OPTION}; undoes the anonymity of every client`)
     .action(async (options: RelayCommandOptions) => {
-      const loaded = loadRelayConfig(options.config, defaultProvider());
-      const config = { ...loaded, backend: options.backend ?? loaded.backend };
-      if (options.descriptor) process.stdout.write(config.descriptor);
+      const load = () => {
+        const loaded = loadRelayConfig(options.config, defaultProvider());
+        const { backend = loaded.backend, control = loaded.control } = options;
+        return { ...loaded, backend, control: control && resolve(control) };
+      };
+      if (options.descriptor) process.stdout.write(load().descriptor);
       else
         await runRelay(
-          config,
+          load,
           options.keylog,
           options.json ? (event) => printLine(JSON.stringify(event)) : (event) => printLine(describe(event)),
         );
@@ -61,10 +74,11 @@ export function relayCommand(): Command {
 }
 
 async function runRelay(
-  config: RelayConfig,
+  load: () => RelayConfig,
   keyLogDirectory: string | undefined,
   report: (event: RelayEvent) => void,
 ): Promise<void> {
+  const config = load();
   const keyLog =
     keyLogDirectory === undefined ? undefined : openKeyLog(keyLogDirectory, 'every client of this relay');
   const stopped = Promise.race([once(process, 'SIGINT'), once(process, 'SIGTERM')]);
@@ -76,6 +90,26 @@ async function runRelay(
     native: 'native' in loaded ? loaded.native : undefined,
     ...(keyLog !== undefined && { keyLog }),
   });
+  const reload = () => {
+    try {
+      const changed = relay.reload(load());
+      report({ event: 'reloaded', changed });
+      return changed;
+    } catch (error) {
+      report({ event: 'reload-failed', problem: (error as Error).message });
+      throw new MethodError((error as Error).message);
+    }
+  };
+  const closeServices = await openRelayServices(relay, config, reload, warn).catch(async (error) => {
+    await relay.close();
+    throw error;
+  });
+  const onHangUp = () => {
+    try {
+      reload();
+    } catch {} // has been reported
+  };
+  process.on('SIGHUP', onHangUp);
   report({ event: 'listening', relay: config.own.name, keyId: config.own.keyId });
   const answer = (message: unknown) => {
     if ((message as { type?: unknown } | null)?.type === 'state')
@@ -87,6 +121,8 @@ async function runRelay(
   await stopped;
   clearInterval(watch);
   process.off('message', answer);
+  process.off('SIGHUP', onHangUp);
+  await closeServices();
   await relay.close();
   keyLog?.close();
   report({ event: 'closed' });
@@ -127,9 +163,17 @@ function describe(event: RelayEvent): string {
       return `overlay tunnel to ${event.peer} is ${event.up ? 'up' : 'down'}${event.problem ? `: ${event.problem}` : ''}`;
     case 'exit':
       return `exit has failed: ${event.problem}`;
+    case 'reloaded':
+      return event.changed.length === 0 ? 'nothing has changed' : `changed: ${event.changed.join(', ')}`;
+    case 'reload-failed':
+      return `not reloaded: ${event.problem}`;
     case 'closed':
       return 'closed';
   }
+}
+
+function warn(problem: string): void {
+  process.stderr.write(`ike-telescope: ${problem}\n`);
 }
 
 function printLine(text: string): void {

@@ -33,16 +33,19 @@ export interface AddressPoolOptions {
 export class AddressPool implements AddressAssigner {
   readonly #ip4: Block | undefined;
   readonly #ip6: Block | undefined;
-  readonly #ip4Dns: readonly Address[];
-  readonly #ip6Dns: readonly Address[];
+  #dns: Pick<AddressPoolOptions, 'ip4Dns' | 'ip6Dns'>;
   readonly #leases = new Map<object, AssignedAddresses>();
 
   /** A pool of which nothing is given out yet. */
-  constructor({ ip4, ip6, ip4Dns = [], ip6Dns = [], random, reserved = [] }: AddressPoolOptions) {
+  constructor({ ip4, ip6, random, reserved = [], ...dns }: AddressPoolOptions) {
     this.#ip4 = ip4 && new Block(ip4, random, reserved);
     this.#ip6 = ip6 && new Block(ip6, random, reserved);
-    this.#ip4Dns = ip4Dns;
-    this.#ip6Dns = ip6Dns;
+    this.#dns = dns;
+  }
+
+  /** The name servers of leases from now on. */
+  set dns(dns: Pick<AddressPoolOptions, 'ip4Dns' | 'ip6Dns'>) {
+    this.#dns = dns;
   }
 
   /** As `AddressAssigner` says: each family that is asked for and in the pool. */
@@ -53,10 +56,11 @@ export class AddressPool implements AddressAssigner {
     const ip6 = request.ip6 ? this.#ip6?.take() : undefined;
     // RFC 7296 3.15.4: a failure only if no address at all can be given.
     if (ip4 === undefined && ip6 === undefined) return undefined;
+    const { ip4Dns, ip6Dns } = this.#dns;
     const lease: AssignedAddresses = {
       ...(ip4 !== undefined && { ip4 }),
       ...(ip6 !== undefined && { ip6: { address: ip6, prefixLength: 128 } }),
-      dns: [...(request.ip4Dns ? this.#ip4Dns : []), ...(request.ip6Dns ? this.#ip6Dns : [])],
+      dns: [...((request.ip4Dns && ip4Dns) || []), ...((request.ip6Dns && ip6Dns) || [])],
     };
     this.#leases.set(owner, lease);
     return lease;

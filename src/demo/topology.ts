@@ -219,6 +219,7 @@ function relayYaml(name: RelayName, options: TopologyOptions): Record<string, un
   return {
     name,
     key: `${name}.pem`,
+    control: `${name}.sock`,
     address: { ip4: ADDRESSES[name] },
     pool: { ip4: `10.${POOL_NUMBERS[name]}.0.0/${poolLength}` },
     peers: neighboursOf(name).map((neighbour) => `${neighbour}.yaml`),

@@ -59,6 +59,20 @@ export interface EndpointOptions {
   isKnownPeer?(origin: Origin): boolean;
 }
 
+/** How many IKE_SA_INIT requests of others have ended in each way. */
+export interface Handshakes {
+  /** Complete. */
+  readonly established: number;
+  /** Begun, and not finished: not proved, refused, or given up. */
+  readonly failed: number;
+  /** Asked for a cookie or a puzzle solution. */
+  readonly challenged: number;
+  /** Malformed, or not to be answered. */
+  readonly refused: number;
+  /** Dropped for want of room. */
+  readonly crowded: number;
+}
+
 interface Entry {
   readonly session: Session;
   readonly close: (ending: Ending) => void;
@@ -83,6 +97,7 @@ export class Endpoint {
   readonly #errorAnswers = new RateLimit(10, 100);
   /** Of the IKE SAs that others have set up or tried to: those with IKE_AUTH requests that their keys did not open. */
   readonly #forgeries = new RecentShare();
+  readonly #handshakes = { established: 0, failed: 0, challenged: 0, refused: 0, crowded: 0 };
   #listener: Listener | undefined;
   #gate: ResponderGate | undefined;
   #halfOpen: HalfOpen<Entry> | undefined;
@@ -134,15 +149,27 @@ export class Endpoint {
     return this.#halfOpen?.size ?? 0;
   }
 
-  /** Answers IKE_SA_INIT requests from now on. */
+  /** What has come of the IKE_SA_INIT requests of others, and of the IKE SAs that they began. */
+  get handshakes(): Handshakes {
+    return this.#handshakes;
+  }
+
+  /** Answers IKE_SA_INIT requests from now on; called again, by another configuration. Those being set up stay. */
   listen(listener: Listener): void {
     this.#listener = listener;
-    this.#gate = new ResponderGate({
+    const gate = {
       crypto: this.#options.crypto,
       cookieThreshold: listener.cookieThreshold,
       ...(listener.puzzles && { puzzles: { ...listener.puzzles, maximum: listener.maxHalfOpen } }),
-    });
-    this.#halfOpen = new HalfOpen(sourceLimits(listener.maxHalfOpen, listener.maxHalfOpenPer));
+    };
+    const limits = sourceLimits(listener.maxHalfOpen, listener.maxHalfOpenPer);
+    if (this.#gate === undefined || this.#halfOpen === undefined) {
+      this.#gate = new ResponderGate(gate);
+      this.#halfOpen = new HalfOpen(limits);
+    } else {
+      this.#gate.configure(gate);
+      this.#halfOpen.limits = limits;
+    }
   }
 
   /**
@@ -235,7 +262,7 @@ export class Endpoint {
   #follow(entry: Entry, event: IkeEvent, closed: Promise<Ending>): void {
     switch (event.type) {
       case 'established':
-        this.#forgetHalfOpen(entry);
+        this.#forgetHalfOpen(entry, 'established');
         entry.connection = new IkeConnection(entry.session, event.peer, closed);
         return;
       case 'child-established':
@@ -250,7 +277,7 @@ export class Endpoint {
         this.#closeTunnels(entry, event.tunnelId);
         return;
       case 'closed':
-        this.#forgetHalfOpen(entry);
+        this.#forgetHalfOpen(entry, 'failed');
         this.#entries.delete(entry);
         for (const spi of entry.spis) this.#bySpi.delete(spi);
         this.#closeTunnels(entry);
@@ -285,9 +312,10 @@ export class Endpoint {
     }
   }
 
-  #forgetHalfOpen(entry: Entry): void {
+  #forgetHalfOpen(entry: Entry, result: 'established' | 'failed'): void {
     if (entry.firstRequest === undefined || this.#halfOpen?.get(entry.firstRequest) === undefined) return;
     this.#halfOpen.delete(entry.firstRequest);
+    this.#handshakes[result]++;
     this.#forgeries.add(entry.session.ike.sawForgery);
   }
 
@@ -313,9 +341,12 @@ export class Endpoint {
     }
     const { clock } = this.#opened();
     const verdict = this.#gate!.admit(message, origin, this.#load(origin), clock.now());
-    if (verdict.kind !== 'accept') this.#answerRefusal(verdict, origin);
-    else if (this.#hasRoom(listener, origin))
+    if (verdict.kind !== 'accept') {
+      this.#handshakes[verdict.kind === 'demand-cookie' ? 'challenged' : 'refused']++;
+      this.#answerRefusal(verdict, origin);
+    } else if (this.#hasRoom(listener, origin))
       this.#respond(listener, message, origin, digest, verdict.solved);
+    else this.#handshakes.crowded++;
   }
 
   /** @param solved - the cookie of the puzzle that the initiator has solved */

@@ -31,11 +31,16 @@ export function sourceLimits(maximum: number, given: Partial<SourceLimits> = {})
 
 /** Half-open IKE SAs of a responder, by the digest of their first request, and how many each source holds. */
 export class HalfOpen<T> {
-  readonly #limits: SourceLimits;
+  #limits: SourceLimits;
   readonly #entries = new Map<string, { readonly value: T; readonly holders: readonly Holder[] }>();
   readonly #held = new Map<string, number>();
 
   constructor(limits: SourceLimits) {
+    this.#limits = limits;
+  }
+
+  /** Those that there are stay, also where they are more. */
+  set limits(limits: SourceLimits) {
     this.#limits = limits;
   }
 

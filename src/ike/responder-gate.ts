@@ -66,13 +66,18 @@ export type Admission =
 
 /** The stateless front of a responder. Never throws for any message. */
 export class ResponderGate {
-  readonly #config: ResponderGateConfig;
+  #config: ResponderGateConfig;
   readonly #cookies: CookieJar;
 
   /** Draws a first secret for cookies. */
   constructor(config: ResponderGateConfig) {
     this.#config = config;
     this.#cookies = new CookieJar(config.crypto);
+  }
+
+  /** Demands by other thresholds from now on; cookies that are out stay good. */
+  configure(config: ResponderGateConfig): void {
+    this.#config = config;
   }
 
   /** Judges a message of no known IKE SA. */

@@ -60,6 +60,10 @@ export interface RelayConfig {
   readonly encapsulatedOnly: boolean;
   /** The shared key that everybody knows, for clients that cannot do NULL authentication. */
   readonly publicSharedKey?: string;
+  /** Of the control socket; absent: the usual place. */
+  readonly control?: string;
+  /** Where metrics are told; absent: nowhere. */
+  readonly metrics?: { readonly address: Address; readonly port: number };
   /** Clients at a time. */
   readonly maxClients: number;
   /** IKE SAs that are being set up. */
@@ -109,6 +113,8 @@ const EXAMPLES = {
   mtu: 'mtu: 1500',
   encapsulation: 'encapsulation: udp',
   publicSharedKey: 'publicSharedKey: "anonymous"',
+  control: 'control: relay-a.sock',
+  metrics: 'metrics: 127.0.0.1:9464',
   maxClients: 'maxClients: 1000',
   maxHalfOpen: 'maxHalfOpen: 1000',
   maxHalfOpenPer: 'maxHalfOpenPer: { address: 62, network: 250, peer: 250, client: 31 }',
@@ -124,6 +130,15 @@ const EXAMPLES = {
 const port = z.int().min(1).max(65_535);
 const limit = z.int().min(1);
 const text = z.string().min(1, 'must not be empty');
+
+function addressAndPort(text: string): NonNullable<RelayConfig['metrics']> {
+  const [, ip6, ip4, digits] = /^(?:\[([^\]]*)\]|([^:]*)):(\d{1,5})$/.exec(text) ?? [];
+  const number = Number(digits);
+  if (digits === undefined || number < 1 || number > 65_535) {
+    throw new RangeError(`'${text}' is not an address and a port, such as 127.0.0.1:9464 or [::1]:9464`);
+  }
+  return { address: parseAddress(ip6 ?? ip4), port: number };
+}
 
 const schema = z.strictObject({
   name: relayName,
@@ -141,6 +156,8 @@ const schema = z.strictObject({
   mtu: packetSize.optional(),
   encapsulation: z.literal('udp', 'can only be udp; leave the key out for plain ESP').optional(),
   publicSharedKey: text.optional(),
+  control: text.max(100).optional(),
+  metrics: parsed(addressAndPort).optional(),
   maxClients: limit.default(1000),
   maxHalfOpen: limit.default(1000),
   maxHalfOpenPer: z
@@ -289,6 +306,8 @@ export function parseRelayConfig(
     mtu: value.mtu,
     encapsulatedOnly,
     publicSharedKey: value.publicSharedKey,
+    control: value.control && resolve(dirname(where), value.control),
+    metrics: value.metrics,
     maxClients: value.maxClients,
     ...halfOpenOf(value, document.error),
   };

@@ -1,5 +1,7 @@
 import type { Link, Origin } from '../link/link.ts';
 import type { AssignedAddresses, BackendFactory, Tunnel } from '../link/sa-store.ts';
+import type { RelayConfig } from './config.ts';
+import type { Traffic } from './tunnel-sums.ts';
 
 /** Packets dropped, by reason; a bounded set of names. */
 export type Drops = Readonly<Record<string, number>>;
@@ -11,6 +13,11 @@ export interface DataPlane {
   readonly backend: BackendFactory;
   /** Those of tunnels that are gone included. */
   readonly drops: Drops;
+  readonly traffic: Traffic;
+  /** Keys of relay.yaml that can change while it is open only with another data plane. */
+  readonly fixedKeys: readonly string[];
+  /** Goes by another configuration from now on, which differs in no key that is fixed. */
+  adopt(config: RelayConfig): void;
   /** Why nothing leaves any more, though this relay is an exit. */
   readonly exitProblem: string | undefined;
   /** A client from `origin` has been assigned addresses. @returns what to call when it is gone */

@@ -8,7 +8,7 @@ import type { RelayConfig } from './config.ts';
 import type { Drops } from './data-plane.ts';
 import { present } from './families.ts';
 import type { RelayLink } from './relay-link.ts';
-import { addDrops, TunnelDrops } from './tunnel-drops.ts';
+import { addDrops, type Traffic, TunnelSums } from './tunnel-sums.ts';
 
 /** The overlay tunnel that a packet should leave through is down. */
 const OVERLAY_DOWN = 'overlay-down';
@@ -17,15 +17,25 @@ const OVERLAY_DOWN = 'overlay-down';
 export class Forwarder {
   readonly #link: RelayLink;
   #exit: Exit | undefined;
-  readonly #table: ForwardingTable;
+  #table: ForwardingTable;
   readonly #clients = new Map<AddressKey, Tunnel>();
-  readonly #tunnels = new TunnelDrops();
+  readonly #tunnels = new TunnelSums();
   readonly #drops: Record<string, number> = {};
 
   constructor(config: RelayConfig, link: RelayLink, exit: Exit | undefined) {
     this.#link = link;
     this.#exit = exit;
-    this.#table = forwardingTable({
+    this.#table = this.#tableOf(config);
+    exit?.onReturn((packet) => this.#forward([packet], { kind: 'exit' }));
+  }
+
+  /** Decides by another configuration's peers and exit policy from now on. */
+  adopt(config: RelayConfig): void {
+    this.#table = this.#tableOf(config);
+  }
+
+  #tableOf(config: RelayConfig): ForwardingTable {
+    return forwardingTable({
       addresses: present(config.own.addresses),
       pools: present(config.own.pools),
       peers: config.peers.map(({ keyId, addresses, pools }) => ({
@@ -36,15 +46,18 @@ export class Forwarder {
       exitPolicy: config.exit?.policy,
       isClient: (address) => this.#clients.has(address),
     });
-    exit?.onReturn((packet) => this.#forward([packet], { kind: 'exit' }));
   }
 
   /** By the decision's reasons, the exit's, and those of ESP and its selectors. */
   get drops(): Drops {
     const drops = { ...this.#drops };
-    addDrops(drops, this.#tunnels.sums);
+    addDrops(drops, this.#tunnels.drops);
     addDrops(drops, this.#exit?.counters ?? {});
     return drops;
+  }
+
+  get traffic(): Traffic {
+    return this.#tunnels.traffic;
   }
 
   /** A client has been assigned addresses. @returns what to call when it is gone */
@@ -81,7 +94,7 @@ export class Forwarder {
 
   #addTunnel(tunnel: Tunnel, source: PacketSource): () => void {
     tunnel.onPackets((packets) => this.#forward(packets, source));
-    return this.#tunnels.add(tunnel);
+    return this.#tunnels.add(tunnel, source.kind === 'client' ? 'clients' : 'overlays');
   }
 
   #forward(packets: readonly Packet[], from: PacketSource): void {

@@ -4,11 +4,16 @@ import type { AssignedAddresses } from '../link/sa-store.ts';
 /** Gives out no more than `limit` leases at a time, however large the pool is. */
 export class LimitedAssigner implements AddressAssigner {
   readonly #pool: AddressAssigner;
-  readonly #limit: number;
+  #limit: number;
   readonly #owners = new Set<object>();
 
   constructor(pool: AddressAssigner, limit: number) {
     this.#pool = pool;
+    this.#limit = limit;
+  }
+
+  /** Those that are out stay, also when they are more. */
+  set limit(limit: number) {
     this.#limit = limit;
   }
 

@@ -85,6 +85,12 @@ export class Overlay {
     this.#dialling?.abort();
   }
 
+  /** Ends its IKE SAs; unless it is stopped, it dials again. */
+  disconnect(): void {
+    this.#dialling?.abort();
+    this.#close(this.#connections);
+  }
+
   /** Takes over an IKE SA that the peer initiated. Its Child SA has been installed. */
   accept(connection: IkeConnection): void {
     const { config, endpoint } = this.#options;

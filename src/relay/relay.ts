@@ -1,9 +1,11 @@
+import { isDeepStrictEqual } from 'node:util';
 import { AddressPool } from '../cp/address-pool.ts';
 import { defaultProvider } from '../crypto/default.ts';
 import type { CryptoProvider } from '../crypto/provider.ts';
+import type { RelayDescriptor } from '../descriptor/descriptor.ts';
 import { outerFamily } from '../descriptor/outer-family.ts';
 import type { IkeConnection } from '../endpoint/connection.ts';
-import { Endpoint } from '../endpoint/endpoint.ts';
+import { Endpoint, type Handshakes } from '../endpoint/endpoint.ts';
 import { lifetimes } from '../endpoint/lifetimes.ts';
 import { systemClock } from '../endpoint/system-clock.ts';
 import type { ResponderConfig } from '../ike/config.ts';
@@ -22,7 +24,9 @@ import { openKernelPlane } from './kernel/kernel-plane.ts';
 import { LimitedAssigner } from './limited-assigner.ts';
 import { Overlay } from './overlay.ts';
 import { ProfileName, relayProfiles } from './profiles.ts';
+import { changedKeys } from './reload.ts';
 import { relaySchedule } from './schedule.ts';
+import type { Traffic } from './tunnel-sums.ts';
 import { openUserSpacePlane, type UserSpaceParts } from './user-space-plane.ts';
 
 /**
@@ -52,6 +56,8 @@ type Parts = RelayOptions & Required<Pick<RelayOptions, 'crypto' | 'clock'>>;
 export interface RelayState {
   /** Those that have a tunnel. */
   readonly clients: readonly {
+    /** Names it, as long as this relay runs. */
+    readonly id: string;
     /** Where it comes from: its own address at an entry, else one that the relay before assigned. */
     readonly address: Address;
     /** Name of the relay through whose overlay it comes. */
@@ -62,6 +68,8 @@ export interface RelayState {
   }[];
   /** One for each peer. */
   readonly overlays: readonly {
+    /** The peer's key id. */
+    readonly id: string;
     /** Its name. */
     readonly peer: string;
     /** Why the last dial failed or the last overlay ended, while it is down; no address or key is in it. */
@@ -77,8 +85,19 @@ export interface RelayState {
   readonly exitProblem?: string;
   /** Of clients and overlays together, half-open ones included. */
   readonly ikeSas: number;
+  /** IKE SAs that others are setting up. */
+  readonly halfOpen: number;
+  /** What has come of those that others began. */
+  readonly handshakes: Handshakes;
+  /** What has been carried. */
+  readonly traffic: Traffic;
   /** Packets that were dropped. */
   readonly drops: Drops;
+}
+
+/** What a relay goes by now. */
+interface Current {
+  config: RelayConfig;
 }
 
 /** A relay: answers IKE of anonymous clients, keeps overlay tunnels with listed relays, forwards between them. */
@@ -89,22 +108,27 @@ export class Relay {
   readonly #endpoint: Endpoint;
   readonly #plane: DataPlane;
   /** By key id. */
-  readonly #overlays: ReadonlyMap<string, Overlay>;
-  /** What to do when one is gone. */
-  readonly #clients = new Map<IkeConnection, () => void>();
+  readonly #overlays = new Map<string, Overlay>();
+  readonly #clients = new Map<IkeConnection, { readonly id: string; readonly remove: () => void }>();
+  readonly #pool: AddressPool;
+  readonly #assigner: LimitedAssigner;
+  readonly #current: Current;
+  #profiles!: ReturnType<typeof relayProfiles>;
+  /** Clients that there have been. */
+  #clientCount = 0;
   #closing: Promise<void> | undefined;
 
-  private constructor(options: Parts, endpoint: Endpoint, plane: DataPlane) {
-    const { config, crypto, clock, keyLog } = options;
+  private constructor(options: Parts, current: Current, endpoint: Endpoint, plane: DataPlane) {
+    const { config, crypto } = options;
     this.#options = options;
+    this.#current = current;
     this.#endpoint = endpoint;
     this.#plane = plane;
-    this.#overlays = new Map(
-      config.peers.map((peer) => [
-        peer.keyId,
-        new Overlay({ config, peer, endpoint, plane, crypto, clock, keyLog }),
-      ]),
-    );
+    const { ip4, ip6 } = config.own.pools;
+    this.#pool = new AddressPool({ ip4, ip6, random: crypto.random });
+    this.#assigner = new LimitedAssigner(this.#pool, config.maxClients);
+    this.#adopt(config);
+    for (const peer of config.peers) this.#addOverlay(peer);
     this.ready = Promise.all([...this.#overlays.values()].map((overlay) => overlay.ready)).then(() => {});
   }
 
@@ -121,33 +145,38 @@ export class Relay {
         : await openUserSpacePlane(config, parts, options);
     try {
       requireOverlayMtu(config, plane.link);
+      const current: Current = { config };
       const endpoint = await Endpoint.open({
         link: plane.link,
         backend: plane.backend,
         crypto,
         clock,
-        isKnownPeer: (origin) => isPeerHost(config, origin),
+        isKnownPeer: (origin) => isPeerHost(current.config, origin),
       });
-      const relay = new Relay(parts, endpoint, plane);
-      relay.#start();
-      return relay;
+      return new Relay(parts, current, endpoint, plane);
     } catch (error) {
       await plane.close();
       throw error;
     }
   }
 
+  /** What it goes by now. */
+  get config(): RelayConfig {
+    return this.#current.config;
+  }
+
   /** What it is doing now. */
   state(): RelayState {
-    const { peers } = this.#options.config;
-    const { exitProblem, drops } = this.#plane;
+    const { peers } = this.config;
+    const { exitProblem, drops, traffic } = this.#plane;
     return {
-      clients: [...this.#clients.keys()].flatMap(({ origin, child }) => {
+      clients: [...this.#clients].flatMap(([{ origin, child }, { id }]) => {
         if (child === undefined) return [];
         const { spiIn, spiOut, assigned } = child.info;
         const overlayPeer = peers.find(({ keyId }) => keyId === origin.overlayPeer)?.name;
         return [
           {
+            id,
             address: origin.address,
             ...(overlayPeer !== undefined && { overlayPeer }),
             assigned: assigned!,
@@ -158,13 +187,16 @@ export class Relay {
       }),
       overlays: [...this.#overlays.values()].map(({ peer, connection, problem }) => {
         if (connection?.child === undefined) {
-          return { peer: peer.name, ...(problem !== undefined && { problem }) };
+          return { id: peer.keyId, peer: peer.name, ...(problem !== undefined && { problem }) };
         }
         const { spiIn, spiOut } = connection.child.info;
-        return { peer: peer.name, up: { role: connection.role, spiIn, spiOut } };
+        return { id: peer.keyId, peer: peer.name, up: { role: connection.role, spiIn, spiOut } };
       }),
       ...(exitProblem !== undefined && { exitProblem }),
       ikeSas: this.#endpoint.size,
+      halfOpen: this.#endpoint.halfOpen,
+      handshakes: this.#endpoint.handshakes,
+      traffic,
       drops,
     };
   }
@@ -187,8 +219,64 @@ export class Relay {
     await this.#plane.close();
   }
 
-  #start(): void {
-    const { config } = this.#options;
+  /**
+   * Goes by another configuration from now on: new peers are dialled, the overlays of those that are gone or have another descriptor
+   * are closed, with the clients that came through them. All others stay as they are, and keep the name servers that they were told of.
+   * @returns the keys that have changed
+   * @throws ReloadError naming the keys that need a restart; nothing has changed then
+   */
+  reload(config: RelayConfig): readonly string[] {
+    const changed = changedKeys(this.config, config, this.#plane.fixedKeys);
+    if (changed.length === 0 || this.#closing !== undefined) return [];
+    const isKept = ({ peer }: Overlay) => config.peers.some((other) => isDeepStrictEqual(other, peer));
+    for (const overlay of [...this.#overlays.values()].filter((overlay) => !isKept(overlay))) {
+      this.#removeOverlay(overlay);
+    }
+    this.#current.config = config;
+    this.#plane.adopt(config);
+    this.#adopt(config);
+    for (const peer of config.peers) if (!this.#overlays.has(peer.keyId)) this.#addOverlay(peer);
+    return changed;
+  }
+
+  /** Closes a client, or an overlay, which is then dialled anew. @returns whether there is one of that id */
+  disconnect(id: string): boolean {
+    for (const [connection, client] of this.#clients) {
+      if (client.id !== id) continue;
+      void this.#endpoint.closeConnection(connection);
+      return true;
+    }
+    this.#overlays.get(id)?.disconnect();
+    return this.#overlays.has(id);
+  }
+
+  #addOverlay(peer: RelayDescriptor): void {
+    const { crypto, clock, keyLog } = this.#options;
+    const [endpoint, plane] = [this.#endpoint, this.#plane];
+    const overlay = new Overlay({ config: this.config, peer, endpoint, plane, crypto, clock, keyLog });
+    this.#overlays.set(peer.keyId, overlay);
+    overlay.start();
+  }
+
+  /** Clients first: their Deletes travel through it. */
+  #removeOverlay(overlay: Overlay): void {
+    const { keyId } = overlay.peer;
+    for (const connection of this.#clients.keys()) {
+      if (connection.origin.overlayPeer === keyId) void this.#endpoint.closeConnection(connection);
+    }
+    overlay.stop();
+    overlay.disconnect();
+    this.#overlays.delete(keyId);
+  }
+
+  /** Answers as the configuration says. */
+  #adopt(config: RelayConfig): void {
+    this.#assigner.limit = config.maxClients;
+    this.#pool.dns = {
+      ip4Dns: config.dns.filter((address) => familyOf(address) === 4),
+      ip6Dns: config.dns.filter((address) => familyOf(address) === 6),
+    };
+    this.#profiles = relayProfiles(config, this.#assigner);
     this.#endpoint.listen({
       config: this.#responderConfig(),
       cookieThreshold: config.cookieThreshold,
@@ -197,44 +285,42 @@ export class Relay {
       puzzles: config.puzzles,
       onChild: (connection) => this.#accept(connection),
       onClosed: (connection) => {
-        this.#clients.get(connection)?.();
+        this.#clients.get(connection)?.remove();
         this.#clients.delete(connection);
       },
       onInitialContact: (connection, contactKey) => this.#overlays.get(contactKey)?.contact(connection),
     });
-    for (const overlay of this.#overlays.values()) overlay.start();
   }
 
   #accept(connection: IkeConnection): void {
     const { peer, child, origin } = connection;
     if (peer.profile === ProfileName.OVERLAY) {
-      for (const overlay of this.#overlays.values()) {
-        if (equalBytes(overlay.peer.publicKey, peer.publicKey!)) overlay.accept(connection);
-      }
+      const overlays = [...this.#overlays.values()];
+      const overlay = overlays.find((other) => equalBytes(other.peer.publicKey, peer.publicKey!));
+      if (overlay !== undefined) overlay.accept(connection);
+      // It was taken off the list meanwhile. Not from within: it is still to be told of the Child SA.
+      else queueMicrotask(() => void this.#endpoint.closeConnection(connection));
       return;
     }
     const { clock, crypto } = this.#options;
-    const removeFormer = this.#clients.get(connection);
-    removeFormer?.();
+    const former = this.#clients.get(connection);
+    former?.remove();
     const { assigned } = child!.info;
-    this.#clients.set(connection, this.#plane.addClient(assigned!, child!.tunnel, origin));
-    if (removeFormer !== undefined) return;
+    this.#clients.set(connection, {
+      id: former?.id ?? String(++this.#clientCount),
+      remove: this.#plane.addClient(assigned!, child!.tunnel, origin),
+    });
+    if (former !== undefined) return;
     watchIdle(connection, clock, () => CLIENT_IDLE * (0.8 + (0.4 * crypto.random(1)[0]) / 256));
   }
 
   #responderConfig(): ResponderConfig {
-    const { config, crypto, keyLog } = this.#options;
-    const { own, dns, maxClients, maxHalfOpen, peers } = config;
-    const pool = new AddressPool({
-      ip4: own.pools.ip4,
-      ip6: own.pools.ip6,
-      ip4Dns: dns.filter((address) => familyOf(address) === 4),
-      ip6Dns: dns.filter((address) => familyOf(address) === 6),
-      random: crypto.random,
-    });
-    const profiles = relayProfiles(config, new LimitedAssigner(pool, maxClients));
-    // Each client has an address; this also bounds those that got none and have not left yet.
-    const most = maxClients + maxHalfOpen + 2 * peers.length;
+    const { crypto, keyLog } = this.#options;
+    const most = () => {
+      const { maxClients, maxHalfOpen, peers } = this.config;
+      // Each client has an address; this also bounds those that got none and have not left yet.
+      return maxClients + maxHalfOpen + 2 * peers.length;
+    };
     return {
       crypto,
       ikeProposals: relayIkeProposals,
@@ -242,8 +328,8 @@ export class Relay {
       retransmission: relaySchedule,
       ...lifetimes,
       profile: (claim) => {
-        const profile = profiles(claim);
-        return profile?.assigner !== undefined && this.#endpoint.size > most ? undefined : profile;
+        const profile = this.#profiles(claim);
+        return profile?.assigner !== undefined && this.#endpoint.size > most() ? undefined : profile;
       },
       halfOpenTimeout: HALF_OPEN_TIMEOUT,
       pathMtu: CLIENT_MTU,

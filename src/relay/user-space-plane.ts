@@ -9,6 +9,7 @@ import type { DataPlane, Drops } from './data-plane.ts';
 import { Forwarder } from './forwarder.ts';
 import { hostLinks, openExit } from './host.ts';
 import { type HostLinks, RelayLink } from './relay-link.ts';
+import type { Traffic } from './tunnel-sums.ts';
 
 /** What a data plane in user space is made of; what is absent is made as the configuration says. */
 export interface UserSpaceParts {
@@ -35,6 +36,7 @@ export async function openUserSpacePlane(
 }
 
 class UserSpacePlane implements DataPlane {
+  readonly fixedKeys = [];
   readonly link: RelayLink;
   readonly backend: BackendFactory;
   readonly #forwarder: Forwarder;
@@ -47,6 +49,14 @@ class UserSpacePlane implements DataPlane {
 
   get drops(): Drops {
     return this.#forwarder.drops;
+  }
+
+  get traffic(): Traffic {
+    return this.#forwarder.traffic;
+  }
+
+  adopt(config: RelayConfig): void {
+    this.#forwarder.adopt(config);
   }
 
   get exitProblem(): string | undefined {

@@ -1,8 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { userSpaceBackend } from '../../src/backend/userspace/backend.ts';
 import { nodeProvider } from '../../src/crypto/node.ts';
-import type { IkeConnection } from '../../src/endpoint/connection.ts';
-import { Endpoint } from '../../src/endpoint/endpoint.ts';
 import type { InitiatorConfig } from '../../src/ike/config.ts';
 import { NotifyType } from '../../src/ike/constants.ts';
 import { RefusedError } from '../../src/ike/errors.ts';
@@ -12,7 +9,7 @@ import type { Attachment, Origin } from '../../src/link/link.ts';
 import { anySelector } from '../../src/wire/traffic-selector.ts';
 import type { SimHost } from '../support/sim-network.ts';
 import { RelayNetwork, relayAddress } from '../support/sim-relays.ts';
-import { buildInitiator } from './initiator.ts';
+import { buildInitiator, type Client, connectClient } from './initiator.ts';
 
 const crypto = nodeProvider();
 const any = [anySelector(4)];
@@ -27,26 +24,11 @@ function state(relays: RelayNetwork) {
   return relays.relay('a').state();
 }
 
-interface Client {
-  readonly endpoint: Endpoint;
-  readonly connection: IkeConnection;
-}
-
 let clients = 0;
 
 /** A client with an address of its own; rejects if it does not get a Child SA. */
-async function connect(relays: RelayNetwork): Promise<Client> {
-  const name = `client-${++clients}`;
-  const link = relays.client(name, `198.51.100.${clients}`, ['a']);
-  const endpoint = await Endpoint.open({
-    link,
-    backend: userSpaceBackend(crypto),
-    crypto,
-    clock: relays.clock,
-  });
-  const config = buildInitiator(crypto, relays.configs.get('a')!.own, { tsI: any, tsR: any, address: true });
-  const connection = await relays.clock.until(endpoint.connect(config, link.origin(relayAddress(1), false)));
-  return { endpoint, connection };
+function connect(relays: RelayNetwork): Promise<Client> {
+  return connectClient(relays, 'a', `198.51.100.${++clients}`);
 }
 
 /** An IKE SA by itself: unlike an endpoint it does not leave when it gets no Child SA. */
@@ -105,6 +87,7 @@ describe('anonymous clients of a relay', () => {
     expect(info.assigned!.ip4).toMatch(/^10\.1\./);
     expect(state(relays).clients).toEqual([
       {
+        id: '1',
         address: `198.51.100.${clients}`,
         assigned: info.assigned,
         spiIn: info.spiOut,
@@ -155,7 +138,7 @@ describe('anonymous clients of a relay', () => {
   it('give their address back when they vanish', async () => {
     const relays = await oneRelay('', '10.1.0.0/32');
     await connect(relays);
-    relays.network.remove(`client-${clients}`);
+    relays.network.remove(`client-198.51.100.${clients}`);
     await relays.clock.advance(90_000);
     expect(state(relays)).toMatchObject({ clients: [], ikeSas: 0 });
     await connect(relays);

@@ -15,7 +15,7 @@ import type { DataPlane, Drops } from '../data-plane.ts';
 import { present } from '../families.ts';
 import { hostLinks } from '../host.ts';
 import { overlaySelectors, sameSelectors } from '../overlay-selectors.ts';
-import { addDrops, TunnelDrops } from '../tunnel-drops.ts';
+import { addDrops, type Traffic, TunnelSums } from '../tunnel-sums.ts';
 import { dressingCommands } from './dressing.ts';
 import { firewallRules } from './firewall.ts';
 import { KernelLink } from './kernel-link.ts';
@@ -137,12 +137,13 @@ class KernelPlane implements DataPlane {
   readonly link: KernelLink;
   readonly backend: BackendFactory;
   readonly exitProblem = undefined;
+  readonly fixedKeys = ['peers', 'exit.policy'];
   readonly #config: RelayConfig;
   readonly #xfrm: Xfrm;
   readonly #layout: Layout;
   readonly #filter: PacketFilter;
   readonly #clock: Clock;
-  readonly #tunnels = new TunnelDrops();
+  readonly #tunnels = new TunnelSums();
   #filtered: Drops = {};
   #cancelLook: () => void = () => {};
   #isClosed = false;
@@ -172,13 +173,20 @@ class KernelPlane implements DataPlane {
 
   get drops(): Drops {
     const drops = { ...this.#filtered };
-    addDrops(drops, this.#tunnels.sums);
+    addDrops(drops, this.#tunnels.drops);
     return drops;
   }
 
+  get traffic(): Traffic {
+    return this.#tunnels.traffic;
+  }
+
+  /** What the layout and the packet filter are made of stays. */
+  adopt(): void {}
+
   addClient({ ip4, ip6 }: AssignedAddresses, tunnel: Tunnel, origin: Origin): () => void {
     const assigned = [ip4, ip6?.address].filter((address) => address !== undefined).map(hostPrefix);
-    const removeTunnel = this.#tunnels.add(tunnel);
+    const removeTunnel = this.#tunnels.add(tunnel, 'clients');
     const change = (action: 'add' | 'del') => {
       const commands = clientRouteCommands(this.#layout, action, assigned, origin.address);
       if (commands.length > 0) this.#change(commands);
@@ -191,7 +199,7 @@ class KernelPlane implements DataPlane {
   }
 
   addOverlay(_peer: string, tunnel: Tunnel): () => void {
-    return this.#tunnels.add(tunnel);
+    return this.#tunnels.add(tunnel, 'overlays');
   }
 
   /** Its device is there, up or down. */
