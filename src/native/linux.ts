@@ -30,6 +30,7 @@ export const IPV6_AUTOFLOWLABEL = 70;
 export const PMTUDISC_PROBE = 3;
 
 export const NETLINK_XFRM = 6;
+export const NETLINK_NETFILTER = 12;
 export const SOL_NETLINK = 270;
 /** Errors come without the request that they are about, and with a text. */
 export const NETLINK_CAP_ACK = 10;

@@ -3,7 +3,7 @@ import { familyOf } from '../wire/address.ts';
 import { openCapture } from './capture.ts';
 import { type Koffi, Libc } from './libc.ts';
 import type { Native } from './native.ts';
-import { openXfrmNetlink } from './netlink.ts';
+import { openConnectionNetlink, openXfrmNetlink } from './netlink.ts';
 import { newNetworkNamespace, withinNetworkNamespace } from './network-namespace.ts';
 import { NativeRawEsp } from './raw-esp.ts';
 import { openPingSocket, openRawEspFd, openUdp, setConstantHeader, takeEspInUdp } from './sockets.ts';
@@ -48,6 +48,7 @@ function nativeOf(libc: Libc): Native {
     openCapture: (interfaceName) => openCapture(libc, interfaceName),
     openPingSocket: (family) => openPingSocket(libc, family),
     openXfrmNetlink: (groups) => openXfrmNetlink(libc, groups),
+    openConnectionNetlink: () => openConnectionNetlink(libc),
     newNetworkNamespace: () => newNetworkNamespace(libc),
     withinNetworkNamespace: (file, action) => withinNetworkNamespace(libc, file, action),
   };

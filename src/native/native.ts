@@ -28,6 +28,8 @@ export interface Native {
   openPingSocket(family: Family): number;
   /** A socket to the kernel's IPsec, for the events of `groups` (a bit set; netlink(7)). @throws NativeError */
   openXfrmNetlink(groups: number): NetlinkSocket;
+  /** A socket to the kernel's connection tracking (ctnetlink). @throws NativeError */
+  openConnectionNetlink(): NetlinkSocket;
   /**
    * A new network namespace, in which nothing is up, as an fd. It lasts as long as the fd, sockets and processes in it; nothing has a
    * name for it. @throws NativeError
