@@ -1,5 +1,6 @@
 import type { Xfrm } from '../backend/xfrm/xfrm.ts';
 import { CommandError } from '../host/command.ts';
+import { ip } from '../host/ip.ts';
 import { LinkError } from '../link/link.ts';
 import { type Address, familyOf } from '../wire/address.ts';
 import { type HopNamespace, OTHER_NAMESPACE } from './hop-namespace.ts';
@@ -46,10 +47,33 @@ export async function addDevice(
   await into.ip(['link set lo up', ...deviceConfiguration(HOP_DEVICE, addresses, mtu, route)]);
 }
 
-/** Makes sure that there can be a device for `remote`. @throws LinkError, CommandError like `addDevice` */
+/**
+ * Makes sure that there can be a device for `remote`: there is none, not even of one address of ours, which the kernel would prefer.
+ * @throws LinkError, CommandError like `addDevice`
+ */
 export async function tryDevice(place: HopPlace, remote: Address): Promise<void> {
+  const show = ['-json', '-details', 'link', 'show', 'type', typeFor(remote)];
+  const { stdout } = await place.namespace.within(() => ip(show));
+  const devices: readonly VtiLink[] = JSON.parse(stdout || '[]');
+  if (devices.some(({ linkinfo }) => linkinfo?.info_data?.remote === remote)) throw taken(remote);
   const key = place.xfrm.allocate();
   await addWith(place, key, remote, `link delete ${place.xfrm.deviceName(key)}`);
+}
+
+/** What `ip -json` says of a VTI device, as far as it is of interest. */
+interface VtiLink {
+  readonly linkinfo?: { readonly info_data?: { readonly remote?: string } };
+}
+
+function typeFor(remote: Address): 'vti' | 'vti6' {
+  return familyOf(remote) === 4 ? 'vti' : 'vti6';
+}
+
+function taken(remote: Address, cause?: unknown): LinkError {
+  return new LinkError(
+    `the kernel could not tell the packets of two telescopes from this host through the entry ${remote} apart, and there is one, or another VTI device (a relay's overlay is one): close it, enter elsewhere, or use the backend userspace`,
+    { cause },
+  );
 }
 
 /** Makes a device, and does something with it at once. */
@@ -61,18 +85,15 @@ async function addWith(
   other?: HopNamespace,
 ): Promise<void> {
   const name = xfrm.deviceName(key);
-  const type = familyOf(remote) === 4 ? 'vti' : 'vti6';
   try {
     // For any address of ours, which may change.
-    await namespace.ip([`link add ${name} type ${type} remote ${remote} key ${key}`, command], other);
+    await namespace.ip(
+      [`link add ${name} type ${typeFor(remote)} remote ${remote} key ${key}`, command],
+      other,
+    );
   } catch (cause) {
     const { message } = cause as Error;
-    if (/File exists/.test(message)) {
-      throw new LinkError(
-        `the kernel could not tell the packets of two telescopes from this host through the entry ${remote} apart, and there is one, or another VTI device: close it, enter elsewhere, or use the backend userspace`,
-        { cause },
-      );
-    }
+    if (/File exists/.test(message)) throw taken(remote, cause);
     await namespace.ip([`link delete ${name}`]).catch(() => {}); // it was perhaps not made
     throw new CommandError(`${message}; the kernel needs VTI devices: modprobe ip_vti ip6_vti`, { cause });
   }

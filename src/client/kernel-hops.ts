@@ -1,6 +1,7 @@
 import { closeSync } from 'node:fs';
 import { xfrmBackend } from '../backend/xfrm/backend.ts';
 import { openXfrm } from '../backend/xfrm/xfrm.ts';
+import { relayRemains } from '../firewall/remains.ts';
 import { type Attachment, type Link, LinkError, type LinkHandlers, type Origin } from '../link/link.ts';
 import type { AssignedAddresses, BackendFactory, Tunnel, TunnelPolicy } from '../link/sa-store.ts';
 import type { Native } from '../native/native.ts';
@@ -45,14 +46,14 @@ export class KernelHops implements TelescopeBackend {
   }
 
   /**
-   * Opens the IPsec of the host's network, which loses what clients have left there that were killed.
+   * Opens the IPsec of the host's network, which loses what clients and relays have left there that were killed.
    * @param host - it is owned from now on
    * @param link - id of the first hop's
    * @throws NativeError, XfrmError, CommandError
    */
   static async open(native: Native, host: HopNamespace, link: string): Promise<KernelHops> {
     try {
-      const xfrm = await openXfrm({ native, namespace: host.file });
+      const xfrm = await openXfrm({ native, namespace: host.file, remains: relayRemains(native) });
       return new KernelHops(native, { namespace: host, xfrm }, link);
     } catch (error) {
       host.close();

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import createDebug from 'debug';
 import { openXfrm } from '../backend/xfrm/xfrm.ts';
+import { relayRemains } from '../firewall/remains.ts';
 import { CommandError, requirePrograms } from '../host/command.ts';
 import { LinkError, type Origin } from '../link/link.ts';
 import { loadNative } from '../native/load.ts';
@@ -58,7 +59,8 @@ async function requireKernelHops(entry: Address): Promise<void> {
 export async function removeLeftovers(): Promise<void> {
   await delay(LAST_BREATH);
   try {
-    const xfrm = await openXfrm({ native: requireNative() });
+    const native = requireNative();
+    const xfrm = await openXfrm({ native, remains: relayRemains(native) });
     await xfrm.close();
   } catch (error) {
     log('what is left in the kernel stays until the next start: %O', error);
@@ -116,7 +118,7 @@ async function buildTunnel(hops: KernelHops, entry: Address, inner: HopNamespace
 
 /** Two telescopes from one host through one entry would need the same device. One that was closed just now may still have it. */
 async function requireFreeEntry(native: Native, entry: Address): Promise<void> {
-  const xfrm = await openXfrm({ native });
+  const xfrm = await openXfrm({ native, remains: relayRemains(native) });
   try {
     const namespace = HopNamespace.ofThisProcess(native);
     try {

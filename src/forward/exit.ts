@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import type { Clock } from '../link/clock.ts';
 import type { Packet } from '../link/packet.ts';
 import type { Native } from '../native/native.ts';
@@ -73,6 +73,9 @@ export function requireForwarding(
   instead = 'use the exit without privileges',
 ): void {
   const { file, name } = FORWARDING[family];
+  if (!enter(() => existsSync(file))) {
+    throw new ExitError(`the kernel has no IPv${family}, which ${who} needs: leave its pool and address out`);
+  }
   if (enter(() => readFileSync(file, 'utf8')).trim() === '0') {
     throw new ExitError(
       `the kernel does not forward IPv${family} packets, which ${who} needs: sysctl -w ${name}=1 ` +

@@ -1,10 +1,11 @@
 import { isPrivate } from '../descriptor/outer-family.ts';
+import { iptablesRemoval, iptablesText } from '../firewall/iptables.ts';
+import { nftablesText } from '../firewall/nftables.ts';
+import type { FirewallRule } from '../firewall/rules.ts';
 import type { RelayConfig } from '../relay/config.ts';
 import { type Family, prefixText } from '../wire/address.ts';
 import { firewallRules } from './firewall.ts';
-import { iptables } from './iptables.ts';
-import { nftables } from './nftables.ts';
-import { type OverlayPlan, ofFamily } from './overlay-plan.ts';
+import { DEVICE, type OverlayPlan, ofFamily } from './overlay-plan.ts';
 
 /** The packet filter that a router has. */
 export const FIREWALLS = ['nftables', 'iptables'] as const;
@@ -18,6 +19,44 @@ const FORWARDING: Readonly<Record<Family, string>> = {
   6: '/proc/sys/net/ipv6/conf/all/forwarding',
 };
 
+/** A packet filter as parts of a shell script: variables that it sets first, commands that put it in place, and that take it away. */
+interface FilterCommands {
+  readonly names: string;
+  readonly up: string;
+  readonly down: string;
+}
+
+const FILTERS: Readonly<Record<Firewall, (rules: readonly FirewallRule[]) => FilterCommands>> = {
+  nftables(rules) {
+    const name = 'ike_telescope';
+    return {
+      names: '',
+      up: `  nft -f - << 'END'\n${nftablesText({ name, devices: DEVICE, rules })}END\n`,
+      down: `  nft delete table inet ${name}\n`,
+    };
+  },
+  iptables(rules) {
+    const set = { name: 'ike-telescope', devices: DEVICE, rules };
+    const families = (
+      [
+        [4, '"$iptables"'],
+        [6, '"$ip6tables"'],
+      ] as const
+    ).filter(([family]) => rules.some((rule) => rule.family === family));
+    const restore = (program: string, text: string) =>
+      `  ${program}-restore --wait --noflush << 'END'\n${text}END\n`;
+    const up = families.map(([family, program]) => restore(program, iptablesText(set, family)));
+    const down = families.flatMap(([family, program]) =>
+      iptablesRemoval(set, family).map((text) => restore(program, text)),
+    );
+    return {
+      names: `iptables=\${IPTABLES:-iptables} ip6tables=\${IP6TABLES:-ip6tables} # also iptables-legacy or iptables-nft\n`,
+      up: up.join(''),
+      down: down.join(''),
+    };
+  },
+};
+
 /**
  * A shell script that makes the devices, routes and packet filter of a relay ("up") and takes them away again ("down"). The
  * filter comes first and goes last.
@@ -28,8 +67,7 @@ export function networkScript(
   firewall: Firewall,
 ): string {
   const { own } = config;
-  const rules = firewallRules(config, overlays);
-  const filter = (firewall === 'nftables' ? nftables : iptables)(rules);
+  const filter = FILTERS[firewall](firewallRules(config, overlays));
   const pools = ([4, 6] as const).flatMap((family) => {
     const pool = ofFamily(own.pools, family);
     return pool === undefined ? [] : [{ family, pool: prefixText(pool) }];

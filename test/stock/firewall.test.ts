@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { type FirewallRule, firewallRules } from '../../src/stock/firewall.ts';
+import type { FirewallRule } from '../../src/firewall/rules.ts';
+import { firewallRules } from '../../src/stock/firewall.ts';
 import { overlayPlans } from '../../src/stock/overlay-plan.ts';
 import { type Address, addressBytes, familyOf, prefixContains } from '../../src/wire/address.ts';
 import { kitConfig } from './kit-configs.ts';
@@ -26,7 +27,10 @@ interface Seen {
 function relay(...lines: readonly string[]) {
   const config = kitConfig(1, ['peers: [2.yaml, 3.yaml]', ...lines]);
   const rules = firewallRules(config, overlayPlans(config));
-  return (packet: Seen) => rules.find((rule) => matches(rule, packet))?.verdict;
+  return (packet: Seen) => {
+    const verdict = rules.find((rule) => matches(rule, packet))?.verdict;
+    return typeof verdict === 'object' && 'drop' in verdict ? 'drop' : verdict;
+  };
 }
 
 function matches(rule: FirewallRule, packet: Seen): boolean {
@@ -34,7 +38,7 @@ function matches(rule: FirewallRule, packet: Seen): boolean {
     prefix === undefined || prefixContains(prefix, addressBytes(address));
   const device = (match: FirewallRule['from'], name = 'eth0') =>
     match === undefined ||
-    (typeof match === 'object' ? match.name === name : name.startsWith('overlay') === (match === 'overlay'));
+    (typeof match === 'object' ? match.name === name : name.startsWith('overlay') === (match === 'ours'));
   const ports = (ranges: FirewallRule['sourcePorts']) =>
     ranges === undefined || ranges.some(([low, high]) => low <= packet.port! && packet.port! <= high);
   return (
@@ -118,12 +122,12 @@ describe("a client's packets", () => {
 
   it('leave with an address of the router, and only in clear', () => {
     const leaving = { hook: 'nat', source: CLIENT, destination: SITE } as const;
-    expect(exit(leaving)).toBe('masquerade');
+    expect(exit(leaving)).toEqual({ translate: undefined });
     expect(exit({ ...leaving, to: 'overlay1' })).toBeUndefined();
     expect(exit({ ...leaving, ipsec: { out: true } })).toBeUndefined();
     expect(middle(leaving)).toBeUndefined();
     const napt = relay('exit: { kind: napt, address: { ip4: 192.0.2.99 } }');
-    expect(napt(leaving)).toEqual({ sourceAddress: '192.0.2.99' });
+    expect(napt(leaving)).toEqual({ translate: '192.0.2.99' });
   });
 });
 

@@ -31,9 +31,9 @@ export interface BlockedTraffic {
 
 /** What an instance has in a network namespace besides SAs, policies and devices, by the blocks of its numbers. */
 export interface Remains {
-  blocks(): Promise<readonly number[]>;
+  blocks(enter: Enter): Promise<readonly number[]>;
   /** Takes away what one has left that is gone. */
-  remove(block: number): Promise<void>;
+  remove(block: number, enter: Enter): Promise<void>;
 }
 
 /** Our share of the IPsec of the kernel in one network namespace. */
@@ -48,8 +48,8 @@ export interface Xfrm {
   deviceName(number: number): string;
   /** Refuses traffic until `close`. @throws XfrmError */
   block(traffic: readonly BlockedTraffic[]): Promise<void>;
-  /** Deletes what is left of ours. */
-  close(): Promise<void>;
+  /** Deletes what is left of ours. @param last - is done after that, while its numbers are still ours */
+  close(last?: () => Promise<void>): Promise<void>;
 }
 
 export interface XfrmOptions {
@@ -156,9 +156,10 @@ class Instance implements Xfrm {
     if (failure !== undefined) throw new XfrmError(failure.error);
   }
 
-  async close(): Promise<void> {
+  async close(last?: () => Promise<void>): Promise<void> {
     try {
       await sweep(this.channel, await inventoryOf(this.channel), (block) => block === this.#claim.block);
+      await last?.();
     } finally {
       await this.channel.close();
       this.#claim.release();
@@ -205,7 +206,7 @@ async function sweepAll(
   }: Pick<XfrmOptions, 'native' | 'remains'> & { readonly enter: Enter; readonly own: number },
 ): Promise<void> {
   const devices = await leftDevices(enter);
-  const others = new Set(await remains?.blocks());
+  const others = new Set(await remains?.blocks(enter));
   const inventory = await inventoryOf(channel);
   const reqids = [...inventory.states, ...inventory.policies.map(({ template }) => template)];
   const found = [
@@ -223,9 +224,10 @@ async function sweepAll(
       claims.push(claim);
       abandoned.add(block);
     }
-    await sweep(channel, inventory, (block) => abandoned.has(block));
+    // Devices first: without them nothing is forwarded.
     for (const { name, block } of devices) if (abandoned.has(block)) await removeDevice(enter, name);
-    for (const block of others) if (abandoned.has(block)) await remains?.remove(block);
+    await sweep(channel, inventory, (block) => abandoned.has(block));
+    for (const block of others) if (abandoned.has(block)) await remains?.remove(block, enter);
   } finally {
     for (const claim of claims) claim.release();
   }

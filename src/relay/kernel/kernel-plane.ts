@@ -1,12 +1,17 @@
 import createDebug from 'debug';
 import { xfrmBackend } from '../../backend/xfrm/backend.ts';
+import type { Enter } from '../../backend/xfrm/channel.ts';
 import type { XfrmDirection } from '../../backend/xfrm/model.ts';
-import { openXfrm, type Xfrm } from '../../backend/xfrm/xfrm.ts';
+import { blockOf, openXfrm, type Xfrm } from '../../backend/xfrm/xfrm.ts';
+import { forgetConnections } from '../../firewall/connections.ts';
+import { installRules, type PacketFilter } from '../../firewall/packet-filter.ts';
+import { relayRemains, removeRemains } from '../../firewall/remains.ts';
 import { ExitError, requireForwarding } from '../../forward/exit.ts';
+import { kernelFamilies } from '../../host/families.ts';
 import { ip, ipBatch, tcBatch } from '../../host/ip.ts';
 import type { Clock, Millis } from '../../link/clock.ts';
 import { LinkError, type Origin } from '../../link/link.ts';
-import type { AssignedAddresses, BackendFactory, Tunnel, TunnelPolicy } from '../../link/sa-store.ts';
+import type { AssignedAddresses, BackendFactory, Tunnel } from '../../link/sa-store.ts';
 import type { Native } from '../../native/native.ts';
 import { hostPrefix, type Prefix } from '../../wire/address.ts';
 import { anySelector, prefixSelector } from '../../wire/traffic-selector.ts';
@@ -14,7 +19,6 @@ import type { RelayConfig } from '../config.ts';
 import type { DataPlane, Drops } from '../data-plane.ts';
 import { present } from '../families.ts';
 import { hostLinks } from '../host.ts';
-import { overlaySelectors, sameSelectors } from '../overlay-selectors.ts';
 import { addDrops, type Traffic, TunnelSums } from '../tunnel-sums.ts';
 import { dressingCommands } from './dressing.ts';
 import { firewallRules } from './firewall.ts';
@@ -22,6 +26,7 @@ import { KernelLink } from './kernel-link.ts';
 import {
   clientRouteCommands,
   deviceCommands,
+  deviceOf,
   devicesOf,
   type Layout,
   layoutOf,
@@ -29,8 +34,9 @@ import {
   routeCommands,
   type VtiDevice,
 } from './layout.ts';
-import { installRules, type PacketFilter } from './packet-filter.ts';
-import { relayRemains, removeFilters, removeRoutes } from './remains.ts';
+
+/** This process's network namespace. */
+const here: Enter = (action) => action();
 
 const log = createDebug('ike-telescope:relay');
 
@@ -51,21 +57,33 @@ export async function openKernelPlane(
   if (native === undefined)
     throw new LinkError('backend: xfrm needs the package koffi: install it, or use backend: userspace');
   const links = await hostLinks(config, native, true);
-  const xfrm = await openXfrm({ native, remains: relayRemains });
-  const layout = layoutOf(config, xfrm, (family) => ofFamily(links, family)!.mtu);
+  const xfrm = await openXfrm({ native, remains: relayRemains(native) });
+  const families = kernelFamilies();
+  const layout = layoutOf(config, xfrm, (family) => ofFamily(links, family)!.mtu, families);
   try {
+    await requireNoOther(xfrm, layout);
     await ipBatch(deviceCommands(layout));
     await tcBatch(dressingCommands(layout));
-    const filter = await installRules(layout.prefix, firewallRules(layout, config.exit));
+    const rules = firewallRules(layout, config.exit);
+    const filter = await installRules({ name: layout.prefix, devices: `${layout.prefix}-`, rules });
+    if (config.exit !== undefined) forgetConnections(native, present(config.own.pools), here);
     await guard(xfrm, layout);
     await ipBatch(devicesOf(layout).map(({ name }) => `link set ${name} up`));
-    for (const family of [4, 6] as const) {
+    for (const family of families) {
       const commands = routeCommands(layout, family);
       if (commands.length > 0) await ipBatch(commands, { family });
     }
-    return new KernelPlane(config, clock, xfrm, layout, filter, new KernelLink(links, config));
+    return new KernelPlane({
+      config,
+      clock,
+      native,
+      xfrm,
+      layout,
+      filter,
+      link: new KernelLink(links, config),
+    });
   } catch (error) {
-    await remove(xfrm, layout);
+    await remove(native, xfrm, layout);
     throw error;
   }
 }
@@ -111,18 +129,30 @@ async function guard(xfrm: Xfrm, { clients, overlays, own }: Layout): Promise<vo
 }
 
 /**
- * Takes everything away, also where a part of it is gone. Devices first: without them nothing is forwarded.
- * @param filter - that has our rules; absent: it may be any
+ * A device takes all ESP between its addresses, that of the host's other tunnels as well.
+ * @throws LinkError if there are any
  */
-async function remove(xfrm: Xfrm, layout: Layout, filter?: PacketFilter): Promise<void> {
-  const steps = [
-    () => removeDevices(layout),
-    () => removeRoutes((table) => table === layout.table),
-    () => (filter === undefined ? removeFilters(layout.prefix) : filter.remove(layout.prefix)),
-    () => xfrm.close(),
-  ];
+async function requireNoOther(xfrm: Xfrm, layout: Layout): Promise<void> {
+  const own = devicesOf(layout).map(({ local }) => local);
+  const other = (await xfrm.channel.states()).find(
+    ({ destination, reqid }) => own.includes(destination) && blockOf(reqid) === undefined,
+  );
+  if (other === undefined) return;
+  throw new LinkError(
+    `another program has an IPsec tunnel from ${other.source} to ${other.destination}, the relay's own address, and with ` +
+      'backend: xfrm the relay would take its packets: end that tunnel, give the relay an address of its own, or use backend: userspace',
+  );
+}
+
+/**
+ * Takes everything away, also where a part of it is gone. Devices first: without them nothing is forwarded. The packet filter last, when
+ * there is nothing left that it guards.
+ */
+async function remove(native: Native, xfrm: Xfrm, layout: Layout): Promise<void> {
   const failures: unknown[] = [];
-  for (const step of steps) await step().catch((error) => failures.push(error));
+  const fail = (error: unknown) => void failures.push(error);
+  await removeDevices(layout).catch(fail);
+  await xfrm.close(() => removeRemains(native, blockOf(layout.table)!, here)).catch(fail);
   if (failures.length > 0) throw failures[0];
 }
 
@@ -133,40 +163,38 @@ async function removeDevices(layout: Layout): Promise<void> {
   await ipBatch(devices.map(({ name }) => `link delete ${name}`));
 }
 
+interface Parts {
+  readonly config: RelayConfig;
+  readonly clock: Clock;
+  readonly native: Native;
+  readonly xfrm: Xfrm;
+  readonly layout: Layout;
+  readonly filter: PacketFilter;
+  readonly link: KernelLink;
+}
+
 class KernelPlane implements DataPlane {
   readonly link: KernelLink;
   readonly backend: BackendFactory;
   readonly exitProblem = undefined;
   readonly fixedKeys = ['peers', 'exit.policy'];
-  readonly #config: RelayConfig;
-  readonly #xfrm: Xfrm;
-  readonly #layout: Layout;
-  readonly #filter: PacketFilter;
-  readonly #clock: Clock;
+  readonly #parts: Parts;
   readonly #tunnels = new TunnelSums();
   #filtered: Drops = {};
   #cancelLook: () => void = () => {};
   #isClosed = false;
   /** Changes of routes, one after the other. */
   #changes: Promise<void> = Promise.resolve();
+  /** Addresses of clients that are gone, and whose connections the kernel still knows. */
+  #departed: Prefix[] = [];
 
-  constructor(
-    config: RelayConfig,
-    clock: Clock,
-    xfrm: Xfrm,
-    layout: Layout,
-    filter: PacketFilter,
-    link: KernelLink,
-  ) {
-    this.#config = config;
-    this.#clock = clock;
-    this.#xfrm = xfrm;
-    this.#layout = layout;
-    this.#filter = filter;
-    this.link = link;
+  constructor(parts: Parts) {
+    const { config, layout, xfrm } = parts;
+    this.#parts = parts;
+    this.link = parts.link;
     this.backend = xfrmBackend({
       xfrm,
-      attach: (tunnel, path) => ({ mark: this.#deviceOf(tunnel, path).mark }),
+      attach: (tunnel, path) => ({ mark: deviceOf(config, layout, tunnel, path).mark }),
     });
     this.#lookLater();
   }
@@ -186,15 +214,19 @@ class KernelPlane implements DataPlane {
 
   addClient({ ip4, ip6 }: AssignedAddresses, tunnel: Tunnel, origin: Origin): () => void {
     const assigned = [ip4, ip6?.address].filter((address) => address !== undefined).map(hostPrefix);
+    this.#forgetDeparted();
     const removeTunnel = this.#tunnels.add(tunnel, 'clients');
     const change = (action: 'add' | 'del') => {
-      const commands = clientRouteCommands(this.#layout, action, assigned, origin.address);
+      const commands = clientRouteCommands(this.#parts.layout, action, assigned, origin.address);
       if (commands.length > 0) this.#change(commands);
     };
     change('add');
     return () => {
       removeTunnel();
       change('del');
+      // Those that go at once are looked for at once.
+      if (this.#departed.length === 0) setImmediate(() => this.#forgetDeparted());
+      this.#departed.push(...assigned);
     };
   }
 
@@ -212,18 +244,19 @@ class KernelPlane implements DataPlane {
     this.#isClosed = true;
     this.#cancelLook();
     await this.#changes;
-    await remove(this.#xfrm, this.#layout, this.#filter);
+    const { native, xfrm, layout } = this.#parts;
+    await remove(native, xfrm, layout);
   }
 
-  #deviceOf(tunnel: TunnelPolicy, { address, overlayPeer }: Origin): VtiDevice {
-    const { own, peers } = this.#config;
-    const { clients, overlays } = this.#layout;
-    const overlay = overlays.find(({ peer, remote }) => {
-      if (overlayPeer !== undefined || remote !== address) return false;
-      const descriptor = peers.find(({ keyId }) => keyId === peer)!;
-      return sameSelectors(tunnel.remote, overlaySelectors(own, descriptor).remote);
-    });
-    return overlay ?? clients.find(({ family }) => family === hostPrefix(address).family)!;
+  /** What is still to be answered to a client that is gone is not for who gets its address next. */
+  #forgetDeparted(): void {
+    const departed = this.#departed.splice(0);
+    if (this.#parts.config.exit === undefined || this.#isClosed) return;
+    try {
+      forgetConnections(this.#parts.native, departed, here);
+    } catch (error) {
+      log('%o', error);
+    }
   }
 
   #change(commands: readonly string[]): void {
@@ -232,9 +265,10 @@ class KernelPlane implements DataPlane {
 
   #lookLater(): void {
     if (this.#isClosed) return;
-    this.#cancelLook = this.#clock.at(this.#clock.now() + LOOK_INTERVAL, async () => {
+    const { clock, filter, layout } = this.#parts;
+    this.#cancelLook = clock.at(clock.now() + LOOK_INTERVAL, async () => {
       try {
-        this.#filtered = await this.#filter.drops(this.#layout.prefix);
+        this.#filtered = await filter.drops(layout.prefix);
       } catch (error) {
         log('the packet filter cannot be looked at: %o', error);
       }

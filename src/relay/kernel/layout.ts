@@ -1,4 +1,6 @@
 import { isPrivate, outerFamily } from '../../descriptor/outer-family.ts';
+import { LinkError, type Origin } from '../../link/link.ts';
+import type { TunnelPolicy } from '../../link/sa-store.ts';
 import {
   type Address,
   type Family,
@@ -8,6 +10,8 @@ import {
   prefixText,
 } from '../../wire/address.ts';
 import { overlayMtuOf, type RelayConfig } from '../config.ts';
+import { CLIENT_MTU } from '../host.ts';
+import { overlaySelectors, sameSelectors } from '../overlay-selectors.ts';
 
 /** A VTI device: packets that are sent to it leave on an SA of its mark or not at all, and what such an SA opens comes out of it. */
 export interface VtiDevice {
@@ -55,9 +59,12 @@ export interface Layout {
   /** Every client's packets, by the family of the network that it comes from. */
   readonly clients: readonly VtiDevice[];
   readonly overlays: readonly OverlayDevice[];
+  /** By the families that the kernel has. */
   readonly own: readonly RelayAddresses[];
   /** The number of our routing table. */
   readonly table: number;
+  /** Of another one, for what comes from elsewhere for clients, and its MTU. */
+  readonly answers: { readonly table: number; readonly mtu: number };
 }
 
 /** Where the names and numbers come from; see `Xfrm`. */
@@ -72,8 +79,16 @@ const PREFERENCE = 1670;
 /** Of routes that are asked last. */
 const LAST_METRIC = 4096;
 
-/** @param mtu - of the host's network of a family */
-export function layoutOf(config: RelayConfig, names: Names, mtu: (family: Family) => number): Layout {
+/**
+ * @param mtu - of the host's network of a family
+ * @param kernel - the families that the kernel has
+ */
+export function layoutOf(
+  config: RelayConfig,
+  names: Names,
+  mtu: (family: Family) => number,
+  kernel: readonly Family[],
+): Layout {
   const { own, peers, encapsulatedOnly } = config;
   const device = (family: Family, encapsulated: boolean) => {
     const mark = names.allocate();
@@ -112,12 +127,13 @@ export function layoutOf(config: RelayConfig, names: Names, mtu: (family: Family
         }),
       };
     }),
-    own: ([4, 6] as const).map((family) => ({
+    own: kernel.map((family) => ({
       family,
       address: ofFamily(own.addresses, family),
       pool: ofFamily(own.pools, family),
     })),
     table: names.allocate(),
+    answers: { table: names.allocate(), mtu: answersMtu(own, families[0]) },
   };
 }
 
@@ -128,16 +144,47 @@ export function ofFamily<T>(
   return family === 4 ? ip4 : ip6;
 }
 
+/**
+ * The MTU of what comes from elsewhere for clients. A relay does not know how many relays are before it; one of those would lose what does
+ * not fit, and could not say so without showing an address. So this is what three layers carry, though one or two carry more, and no less
+ * than what every telescope does: senders of larger packets are told, and what may be cut is.
+ */
+function answersMtu({ overlayMtu }: RelayConfig['own'], family: Family): number {
+  const throughThree = [1, 2].reduce((outer) => overlayMtuOf(outer, family, false), overlayMtu);
+  return Math.max(throughThree, CLIENT_MTU);
+}
+
 /** Every device, those of clients first. */
 export function devicesOf({ clients, overlays }: Layout): readonly VtiDevice[] {
   return [...clients, ...overlays];
 }
 
+/**
+ * The device of a tunnel with a peer or a client.
+ * @throws LinkError if it is of a client that has a peer's address, whose packets the overlay's device would take
+ */
+export function deviceOf(
+  { own, peers }: RelayConfig,
+  { clients, overlays }: Layout,
+  { remote }: Pick<TunnelPolicy, 'remote'>,
+  { address, overlayPeer }: Pick<Origin, 'address' | 'overlayPeer'>,
+): VtiDevice {
+  const overlay = overlayPeer === undefined ? overlays.find((each) => each.remote === address) : undefined;
+  if (overlay === undefined) return clients.find(({ family }) => family === familyOf(address))!;
+  const descriptor = peers.find(({ keyId }) => keyId === overlay.peer)!;
+  if (sameSelectors(remote, overlaySelectors(own, descriptor).remote)) return overlay;
+  throw new LinkError(
+    `a client on the host of relay '${descriptor.name}' enters here, and its packets cannot be told from those of the overlay: ` +
+      'it has to enter elsewhere, or one of the two relays to use backend: userspace',
+  );
+}
+
 /** `ip` commands that add the devices, down. They never have an address, so nothing chooses one of theirs. */
 export function deviceCommands(layout: Layout): readonly string[] {
+  const noAddress = layout.own.some(({ family }) => family === 6) ? ' addrgenmode none' : '';
   return devicesOf(layout).flatMap(({ name, mark, family, local, remote, mtu }) => [
     `link add ${name} type ${family === 4 ? 'vti' : 'vti6'} local ${local} ${remote === undefined ? '' : `remote ${remote} `}key ${mark}`,
-    `link set ${name} mtu ${mtu} addrgenmode none`,
+    `link set ${name} mtu ${mtu}${noAddress}`,
   ]);
 }
 
@@ -146,27 +193,37 @@ export function deviceCommands(layout: Layout): readonly string[] {
  * the overlay's own IKE and ESP, unless the address is known inside only. Where the device is not there, or down, packets go nowhere rather
  * than out in clear.
  */
-export function routeCommands({ clients, overlays, own, table }: Layout, family: Family): readonly string[] {
-  const route = (to: Prefix, device: string) => [
-    `route add ${prefixText(to)} dev ${device} table ${table}`,
-    `route add blackhole ${prefixText(to)} table ${table} metric ${LAST_METRIC}`,
+export function routeCommands(
+  { clients, overlays, own, table, answers }: Layout,
+  family: Family,
+): readonly string[] {
+  const route = (to: Prefix, device: string, number = table, mtu = '') => [
+    `route add ${prefixText(to)} dev ${device} table ${number}${mtu}`,
+    `route add blackhole ${prefixText(to)} table ${number} metric ${LAST_METRIC}`,
   ];
-  const rule = (side: 'from' | 'to', block: Prefix) =>
-    `rule add pref ${PREFERENCE} ${side} ${prefixText(block)} lookup ${table}`;
+  const rule = (which: string, number = table) => `rule add pref ${PREFERENCE} ${which} lookup ${number}`;
   const isMeant = (addresses: RelayAddresses) => addresses.family === family;
   return [
     ...own
       .filter(isMeant)
       .flatMap(({ pool }) =>
-        pool === undefined ? [] : [...route(pool, clients[0].name), rule('from', pool), rule('to', pool)],
+        pool === undefined
+          ? []
+          : [
+              ...route(pool, clients[0].name),
+              ...route(pool, clients[0].name, answers.table, ` mtu lock ${answers.mtu}`),
+              ...overlays.map(({ name }) => rule(`iif ${name}`)),
+              rule(`from ${prefixText(pool)}`),
+              rule(`to ${prefixText(pool)}`, answers.table),
+            ],
       ),
     ...overlays.flatMap(({ name, inner, family: outer }) =>
       inner
         .filter(isMeant)
         .flatMap(({ address, pool }) => [
           ...route(hostPrefix(address), name),
-          ...(outer === family || !isPrivate(address) ? [] : [rule('to', hostPrefix(address))]),
-          ...(pool === undefined ? [] : [...route(pool, name), rule('to', pool)]),
+          ...(outer === family || !isPrivate(address) ? [] : [rule(`to ${prefixText(hostPrefix(address))}`)]),
+          ...(pool === undefined ? [] : [...route(pool, name), rule(`to ${prefixText(pool)}`)]),
         ]),
     ),
   ];
@@ -178,13 +235,15 @@ export function routeCommands({ clients, overlays, own, table }: Layout, family:
  * @param from - its address
  */
 export function clientRouteCommands(
-  { clients: [first, second], table }: Layout,
+  { clients: [first, second], table, answers }: Layout,
   action: 'add' | 'del',
   assigned: readonly Prefix[],
   from: Address,
 ): readonly string[] {
   if (familyOf(from) === first.family) return [];
-  return assigned.map(
-    (address) => `route ${action} ${prefixText(address)} dev ${second.name} table ${table}`,
-  );
+  const limit = action === 'add' ? ` mtu lock ${answers.mtu}` : '';
+  return assigned.flatMap((address) => {
+    const route = `route ${action} ${prefixText(address)} dev ${second.name} table`;
+    return [`${route} ${table}`, `${route} ${answers.table}${limit}`];
+  });
 }

@@ -1,10 +1,11 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { beforeAll, describe, expect, it } from 'vitest';
+import type { FirewallRule } from '../../../src/firewall/rules.ts';
 import { parseExitPolicy } from '../../../src/forward/exit-policy.ts';
 import { inNamespace } from '../../../src/host/command.ts';
 import type { NetworkNamespace } from '../../../src/host/namespace.ts';
-import { type FirewallRule, firewallRules } from '../../../src/relay/kernel/firewall.ts';
+import { firewallRules } from '../../../src/relay/kernel/firewall.ts';
 import { layoutOf } from '../../../src/relay/kernel/layout.ts';
 import { compiledSources, nodeCommand } from '../../support/compiled.ts';
 import { withNamespaces } from '../../support/namespaces.ts';
@@ -26,7 +27,7 @@ const own = {
 };
 let last = 0;
 const names = { prefix: 'ikt9', allocate: () => ++last, deviceName: (number: number) => `ikt9-${number}` };
-const layout = layoutOf({ ...a, own }, names, () => 1500);
+const layout = layoutOf({ ...a, own }, names, () => 1500, [4, 6]);
 const policy = (rules: readonly string[]) => ({
   kind: 'kernel' as const,
   addresses: {},
@@ -41,8 +42,10 @@ async function runIn(
 ): Promise<string> {
   const [program, ...args] = inNamespace(
     nodeCommand(`
-      const { nftables } = await import(SRC + '/relay/kernel/nftables.js');
-      const { iptables } = await import(SRC + '/relay/kernel/iptables.js');
+      const { nftables } = await import(SRC + '/firewall/nftables.js');
+      const { iptables } = await import(SRC + '/firewall/iptables.js');
+      const here = (action) => action();
+      const set = (name) => ({ name, devices: name + '-', rules });
       const rules = ${JSON.stringify(rules, (_, value) => (value instanceof Uint8Array ? [...value] : value))};
       const revive = (block) => block && { ...block, bytes: Uint8Array.from(block.bytes) };
       for (const rule of rules) Object.assign(rule, { source: revive(rule.source), destination: revive(rule.destination) });
@@ -66,25 +69,24 @@ describe("a relay's packet filter", () => {
       const printed = await runIn(
         namespace,
         rules,
-        `await ${filter}.install('ikt9', rules);
-         await ${filter}.install('ikt19', rules);
-         console.log(JSON.stringify([(await ${filter}.installed()).sort(), await ${filter}.drops('ikt9')]));
-         await ${filter}.remove('ikt19');`,
+        `await ${filter}.install(set('ikt9'));
+         await ${filter}.install(set('ikt19'));
+         console.log(JSON.stringify([(await ${filter}.installed(here)).sort(), await ${filter}.drops('ikt9')]));
+         await ${filter}.remove('ikt19', here);`,
       );
       expect(JSON.parse(printed)).toEqual([['ikt19', 'ikt9'], {}]);
       const { stdout } = await namespace.exec(list);
       expect(stdout).toContain('ikt9');
       expect(stdout).not.toContain('ikt19');
       for (const rule of [
-        /10\.1\.0\.0\/16 .*dport 25\b/,
-        /dport 100[-:]200/,
+        /10\.1\.0\.0\/16 .*dports? (\{ )?25,? ?100[-:]200/,
         /10\.1\.0\.0\/16.*192\.0\.2\.2.*500/,
       ])
         expect(stdout).toMatch(rule);
       await runIn(
         namespace,
         [],
-        `await ${filter}.remove('ikt9'); await ${filter}.remove('ikt9').catch(() => {});`,
+        `await ${filter}.remove('ikt9', here); await ${filter}.remove('ikt9', here).catch(() => {});`,
       );
       const lines = (text: string) => text.split('\n').filter((line) => !line.startsWith('#') && line !== '');
       const after = lines((await namespace.exec(list)).stdout).filter((line) => !/^[*:]|COMMIT/.test(line));
@@ -99,7 +101,7 @@ describe("a relay's packet filter", () => {
       const printed = await runIn(
         namespace,
         spoofed,
-        `await ${filter}.install('ikt9', rules);
+        `await ${filter}.install(set('ikt9'));
          const { createSocket } = await import('node:dgram');
          const socket = createSocket('udp4');
          await new Promise((done) => socket.bind(0, '10.1.0.9', done));
@@ -129,6 +131,6 @@ describe("a relay's packet filter", () => {
     const accepted = outwards.findIndex(({ verdict, to }) => verdict === 'accept' && to === 'other');
     expect(texted.lastIndexOf('forward 4 {"drop":"private-range"}', accepted)).toBeGreaterThan(-1);
     expect(texted[accepted + 1]).toBe('forward 4 {"drop":"exit-policy"}');
-    expect(outwards[accepted]).toMatchObject({ protocol: 6, destinationPort: [443, 443] });
+    expect(outwards[accepted]).toMatchObject({ protocol: 6, destinationPorts: [[443, 443]] });
   });
 });
