@@ -1,4 +1,5 @@
 import type { ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
 import type { NetworkNamespace } from '../host/namespace.ts';
 import type { RelayState } from '../relay/relay.ts';
 
@@ -56,6 +57,13 @@ export class RelayProcess {
     this.#child.send({ type: 'state' });
     await this.#until('its state', () => this.#states.length > 0, PATIENCE);
     return this.#states[0];
+  }
+
+  /** Has it close in an orderly way, and waits until it has ended. */
+  async close(): Promise<void> {
+    const ended = once(this.#child, 'close');
+    this.#child.kill('SIGTERM');
+    await ended;
   }
 
   /** Waits for messages until `done`. */

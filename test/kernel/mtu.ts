@@ -127,6 +127,29 @@ export async function exchange(application: Application, server: Address, df: Df
   return answers.has(SMALL);
 }
 
+/**
+ * D is told by the exit, in its own name, what is too large for the telescope, and what D lets be cut arrives. D is not to know before:
+ * it would cut by itself.
+ * @throws CheckError
+ */
+export async function checkTooLong(
+  application: Application,
+  { nodes }: World,
+  exit: Address,
+  mtu: number,
+): Promise<void> {
+  const { pid: netns } = nodes.D;
+  await ip(['route', 'flush', 'cache'], { netns });
+  const question = { length: SMALL, answer: mtu + 1 };
+  const cut = await ask(application, ADDRESSES.D.ip4, [question], 'never');
+  if (!cut.has(question.answer))
+    throw new CheckError(`a packet of ${question.answer} octets from D that may be cut does not pass`);
+  await ask(application, ADDRESSES.D.ip4, [question], 'always');
+  const { stdout } = await ip(['route', 'get', exit], { netns });
+  const known = Number(/ mtu (\d+)/.exec(stdout)?.[1]);
+  if (known !== mtu) throw new CheckError(`D knows an MTU of ${known} to the exit, not ${mtu}: ${stdout}`);
+}
+
 /** Octets, with the headers. */
 interface Question {
   readonly length: number;

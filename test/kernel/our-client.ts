@@ -7,13 +7,14 @@ import type { ClientEvent } from '../../src/client/protocol.ts';
 import type { Address, Family } from '../../src/wire/address.ts';
 import { compiledSources } from '../support/compiled.ts';
 import type { Application } from './application.ts';
-import type { World } from './world.ts';
+import type { NodeName, World } from './world.ts';
 
 /** Our program, in few files: where each takes long to open, that is most of its start. */
 export const PROGRAM = [process.execPath, join(compiledSources(), 'cli/main.js')];
 
 export interface OurClientOptions {
-  readonly client: 'S' | 'T';
+  /** Where it runs. */
+  readonly client: NodeName;
   /** The entries of a path file. */
   readonly path: readonly object[];
   readonly backend: 'userspace' | 'xfrm';

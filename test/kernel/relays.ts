@@ -37,6 +37,8 @@ export interface RunningRelay {
   readonly pathEntry: object;
   /** Of a stock relay. */
   readonly charon?: Charon;
+  /** Of ours. */
+  readonly process?: RelayProcess;
 }
 
 export type Relays = Readonly<Record<RelayName, RunningRelay>>;
@@ -67,15 +69,14 @@ export async function startRelays(
   const charons = new Map<RelayName, Charon>();
   for (const name of RELAYS.filter((each) => kinds[each] === 'stock'))
     charons.set(name, await startStockRelay(world, name, configs[name], options.root));
-  const ours = RELAYS.filter((name) => kinds[name] !== 'stock').map((name) => {
-    const line = [...PROGRAM, 'relay', '--config', configFile(world, name)];
-    return new RelayProcess(name, world.nodes[name], line);
-  });
+  const ours = new Map(
+    RELAYS.filter((name) => kinds[name] !== 'stock').map((name) => [name, startOurRelay(world, name)]),
+  );
   for (const [name, charon] of charons) {
     const stockPeers = peersOf(name).filter((peer) => kinds[peer] === 'stock' && name < peer);
     for (const peer of stockPeers) await charon.initiate(overlayName(name, peer));
   }
-  await Promise.all(ours.map((relay) => relay.overlaysUp(RELAYS.length - 1, PATIENCE)));
+  await Promise.all([...ours.values()].map((relay) => relay.overlaysUp(RELAYS.length - 1, PATIENCE)));
   return Object.fromEntries(
     RELAYS.map((name) => [
       name,
@@ -87,9 +88,20 @@ export async function startRelays(
           ...(kinds[name] === 'stock' && { publicSharedKey: PUBLIC_SHARED_KEY }),
         },
         charon: charons.get(name),
+        process: ours.get(name),
       },
     ]),
   ) as unknown as Relays;
+}
+
+/** Runs `ike-telescope relay` with the configuration that is there. */
+export function startOurRelay(world: World, name: RelayName): RelayProcess {
+  return new RelayProcess(name, world.nodes[name], [
+    ...PROGRAM,
+    'relay',
+    '--config',
+    configFile(world, name),
+  ]);
 }
 
 /** The entry of a path file for a relay as its own author of a path would describe it, without a descriptor. */

@@ -6,6 +6,7 @@ import { hostileRelay } from './scenarios/hostile-relay.ts';
 import { killedHops } from './scenarios/killed-hops.ts';
 import { rates } from './scenarios/rates.ts';
 import { rekeys } from './scenarios/rekeys.ts';
+import { relayClose } from './scenarios/relay-close.ts';
 import { relayGuards } from './scenarios/relay-guards.ts';
 import { telescope } from './scenarios/telescope.ts';
 
@@ -76,6 +77,7 @@ export const SCENARIOS: Readonly<Record<string, Scenario | PlainScenario>> = {
     'a hostile A injects into the overlay to B, our relay with the kernel',
     KERNEL_MIXED,
   ),
+  'relay-close': relayClose(KERNEL_MIXED),
   'e-userspace': telescope(
     'mixed relays: A strongSwan, B ours (user space), C strongSwan',
     MIXED,
@@ -114,5 +116,5 @@ export const GUESTS: readonly (readonly string[])[] = [
     'e-userspace',
     'i-userspace',
   ],
-  ['backend', 'c', 'd', 'nat', 'killed', 'relay-guards', 'e', 'i-xfrm'],
+  ['backend', 'c', 'd', 'nat', 'killed', 'relay-guards', 'e', 'i-xfrm', 'relay-close'],
 ];

@@ -3,7 +3,7 @@ import type { Application } from '../application.ts';
 import { Captures } from '../captures.ts';
 import { checkOnlyIp6, checkUnderlay, expectEqual, headersOf } from '../checks.ts';
 import { checkFlags, checkMarked, checkUntagged, hopPlaces } from '../marks.ts';
-import { checkMtu } from '../mtu.ts';
+import { checkMtu, checkTooLong } from '../mtu.ts';
 import type { NetworkSpec } from '../network.ts';
 import { openOurClient } from '../our-client.ts';
 import { type RelayKind, type Relays, type RunningRelay, unsignedHop } from '../relays.ts';
@@ -46,6 +46,7 @@ export function telescope(
       const [entry, exit] = [path[0], path[path.length - 1]];
       const browser = openBrowser(client, server);
       await expectFiles(browser, relays[exit], family);
+      if (relays[exit].kind === 'xfrm') await checkTooLong(client, world, ADDRESSES[exit].ip4, mtu);
       await checkMtu(client, mtu, server);
       if (kind !== 'stock') await checkMarked(client, server);
       const ours = [...(kind === 'stock' ? [] : ['S' as const]), ...ourRelays(relays)];
