@@ -24,7 +24,7 @@ export type { PathRelay } from './descriptor/path.ts';
 export { readPath } from './descriptor/path-file.ts';
 export { RelayDirectory } from './descriptor/relay-directory.ts';
 export { fixedRelaySet, type RefuseAt, type RelaySet } from './descriptor/relay-set.ts';
-export type { Child, IkeConnection } from './endpoint/connection.ts';
+export type { ChildTunnel, IkeConnection } from './endpoint/connection.ts';
 export { Endpoint, type EndpointOptions, type Handshakes, type Listener } from './endpoint/endpoint.ts';
 export type { SourceLimits } from './endpoint/half-open.ts';
 export type { Ending } from './endpoint/session.ts';

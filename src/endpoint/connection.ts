@@ -7,7 +7,7 @@ import type { Tunnel } from '../link/sa-store.ts';
 import type { Ending, Session } from './session.ts';
 
 /** A tunnel of a connection. */
-export interface Child {
+export interface ChildTunnel {
   /** The SAs that it has now. */
   readonly info: ChildSaInfo;
   /** The data path, which stays when they are rekeyed. */
@@ -23,8 +23,8 @@ export class IkeConnection {
   /** Resolves when the IKE SA is gone, with why. */
   readonly closed: Promise<Ending>;
   readonly #session: Session;
-  readonly #children = new Map<string, Child>();
-  #awaited: { resolve(child: Child): void; reject(error: IkeError): void } | undefined;
+  readonly #children = new Map<string, ChildTunnel>();
+  #awaited: { resolve(child: ChildTunnel): void; reject(error: IkeError): void } | undefined;
 
   /** @internal */
   constructor(session: Session, peer: Peer, closed: Promise<Ending>) {
@@ -35,7 +35,7 @@ export class IkeConnection {
   }
 
   /** The Child SA and its data path, if there are several that of the oldest tunnel; undefined if there is none (any more). */
-  get child(): Child | undefined {
+  get child(): ChildTunnel | undefined {
     for (const child of this.#children.values()) return child;
     return undefined;
   }
@@ -79,9 +79,9 @@ export class IkeConnection {
    * Makes another Child SA with a tunnel of its own (RFC 7296 1.3.1), or the first of a childless IKE SA (RFC 6023).
    * @throws IkeError if the peer refuses it, it cannot be made, or the IKE SA ends
    */
-  async createChild(selectors: SelectorPair): Promise<Child> {
+  async createChild(selectors: SelectorPair): Promise<ChildTunnel> {
     if (this.#awaited !== undefined) throw new LocalError('another Child SA is being made');
-    const made = new Promise<Child>((resolve, reject) => {
+    const made = new Promise<ChildTunnel>((resolve, reject) => {
       this.#awaited = { resolve, reject };
     });
     const ended = this.closed.then((error): never => {
@@ -130,7 +130,7 @@ export class IkeConnection {
    * @param isAskedFor - it is new, and it was not the peer who asked for it
    * @internal
    */
-  setChild(child: Child, isAskedFor: boolean): void {
+  setChild(child: ChildTunnel, isAskedFor: boolean): void {
     this.#children.set(child.tunnel.policy.id, child);
     if (isAskedFor) this.#awaited?.resolve(child);
   }
@@ -147,7 +147,7 @@ export class IkeConnection {
    * For the endpoint: forgets a tunnel, or all; returns what there was.
    * @internal
    */
-  takeChildren(tunnelId?: string): Child[] {
+  takeChildren(tunnelId?: string): ChildTunnel[] {
     const taken = [...this.#children.values()].filter(
       ({ tunnel }) => tunnelId === undefined || tunnel.policy.id === tunnelId,
     );

@@ -1,4 +1,6 @@
 import createDebug from 'debug';
+import { userSpaceBackend } from '../backend/userspace/backend.ts';
+import { defaultProvider } from '../crypto/default.ts';
 import type { CryptoProvider } from '../crypto/provider.ts';
 import type { InitiatorConfig, ResponderConfig } from '../ike/config.ts';
 import { ExchangeType } from '../ike/constants.ts';
@@ -19,6 +21,7 @@ import { HalfOpen, type SourceLimits, sourceLimits } from './half-open.ts';
 import { NatKeepalives } from './nat-keepalives.ts';
 import { RecentShare } from './recent-share.ts';
 import { type Ending, Session, type SessionHost } from './session.ts';
+import { systemClock } from './system-clock.ts';
 
 const log = createDebug('ike-telescope:endpoint');
 
@@ -46,12 +49,12 @@ export interface Listener {
 export interface EndpointOptions {
   /** Where messages and ESP come and go; not attached yet. */
   readonly link: Link;
-  /** Makes the data plane of its Child SAs. */
-  readonly backend: BackendFactory;
-  /** What cookies and puzzles are computed with; IKE SAs use that of their configurations. */
-  readonly crypto: CryptoProvider;
-  /** The time of retransmissions and lifetimes. */
-  readonly clock: Clock;
+  /** Makes the data plane of its Child SAs. Default: user space. */
+  readonly backend?: BackendFactory;
+  /** What cookies and puzzles are computed with; IKE SAs use that of their configurations. Default: node:crypto. */
+  readonly crypto?: CryptoProvider;
+  /** The time of retransmissions and lifetimes. Default: the system's. */
+  readonly clock?: Clock;
   /**
    * Peers that are told, rate limited, that an SPI of theirs is unknown (RFC 7296 1.5), and whose new IKE SAs find room
    * also when others have taken all. Default: nobody.
@@ -73,6 +76,9 @@ export interface Handshakes {
   readonly crowded: number;
 }
 
+/** With what was left out. */
+type Parts = EndpointOptions & Required<Pick<EndpointOptions, 'crypto' | 'clock'>>;
+
 interface Entry {
   readonly session: Session;
   readonly close: (ending: Ending) => void;
@@ -88,7 +94,7 @@ const FORGED_SHARE = 1 / 8;
 
 /** The asynchronous part of IKE over one link: demultiplexes by SPI, drives sessions, opens and answers IKE SAs. */
 export class Endpoint {
-  readonly #options: EndpointOptions;
+  readonly #options: Parts;
   readonly #entries = new Set<Entry>();
   /** By our SPI of any of the IKE SAs of an entry. */
   readonly #bySpi = new Map<string, Entry>();
@@ -104,20 +110,22 @@ export class Endpoint {
   #host: SessionHost | undefined;
   #stopFollowing: (() => void) | undefined;
 
-  private constructor(options: EndpointOptions) {
+  private constructor(options: Parts) {
     this.#options = options;
   }
 
   /** Attaches to the link. @throws LinkError */
   static async open(options: EndpointOptions): Promise<Endpoint> {
-    const endpoint = new Endpoint(options);
-    const attachment: Attachment = await options.link.attach({
+    const { link, crypto = defaultProvider(), clock = systemClock } = options;
+    const { backend: makeBackend = userSpaceBackend(crypto) } = options;
+    const endpoint = new Endpoint({ ...options, crypto, clock });
+    const attachment: Attachment = await link.attach({
       ike: (message, origin) => endpoint.#receive(message, origin),
       esp: (packets, origin) => endpoint.#host?.backend.receive(packets, origin),
     });
     try {
-      const keepalives = new NatKeepalives(options.clock, attachment);
-      const backend = options.backend(
+      const keepalives = new NatKeepalives(clock, attachment);
+      const backend = makeBackend(
         (packets, to) => {
           attachment.sendEsp(packets, to);
           keepalives.sent(to);
@@ -125,8 +133,8 @@ export class Endpoint {
         (spi, origin) => endpoint.#unknownSpi(spi, origin),
         (event) => endpoint.#tunnels.get(event.tunnelId)?.session.handleSaEvent(event),
       );
-      endpoint.#host = { clock: options.clock, attachment, backend, keepalives };
-      endpoint.#stopFollowing = options.link.onMoved?.(() => endpoint.#updateAddresses());
+      endpoint.#host = { clock, attachment, backend, keepalives };
+      endpoint.#stopFollowing = link.onMoved?.(() => endpoint.#updateAddresses());
       return endpoint;
     } catch (error) {
       await attachment.close();

@@ -43,11 +43,11 @@ beforeAll(() => {
   const { dependencies, optionalDependencies } = manifest;
   for (const name of Object.keys({ ...dependencies, ...optionalDependencies, '@types/node': '' })) link(name);
   writeFileSync(join(project, 'package.json'), '{ "type": "module", "private": true }');
-});
+}, 60_000);
 
 afterAll(() => rmSync(project, { recursive: true }));
 
-describe('the package', () => {
+describe('the package', { timeout: 60_000 }, () => {
   it('has the program, its declarations and what to read, and nothing else', () => {
     expect(readdirSync(installed).sort()).toEqual([
       'ARCHITECTURE.md',
@@ -69,7 +69,7 @@ describe('the package', () => {
     expect(messages.map((message) => formatMessage(message, pkg))).toEqual([]);
   });
 
-  it('has types that every way of resolving ES modules finds', { timeout: 60_000 }, () => {
+  it('has types that every way of resolving ES modules finds', () => {
     run(process.execPath, [
       resolve('node_modules/@arethetypeswrong/cli/dist/index.js'),
       '--profile',
@@ -96,7 +96,7 @@ describe('the package', () => {
   });
 });
 
-describe('the examples', () => {
+describe('the examples', { timeout: 60_000 }, () => {
   beforeAll(() => {
     cpSync('examples', join(project, 'examples'), { recursive: true });
     const imports = subpaths.map(
@@ -112,7 +112,7 @@ describe('the examples', () => {
       JSON.stringify({ compilerOptions: own, include: ['examples'] }),
     );
     run(process.execPath, [resolve('node_modules/typescript/bin/tsc')]);
-  });
+  }, 60_000);
 
   const example = (name: string) => run(process.execPath, [join(project, `compiled/${name}.js`)]);
 
