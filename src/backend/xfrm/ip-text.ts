@@ -138,7 +138,8 @@ export function parseStates(text: string): readonly InstalledState[] {
 function parseState(text: string): InstalledState | undefined {
   const ends = /^src (\S+) dst (\S+)/.exec(text);
   const id = /\tproto esp spi 0x([0-9a-f]+)\(.*?\) reqid (\d+)\(.*?\) mode tunnel/.exec(text);
-  if (ends === null || id === null) return undefined;
+  const isAwaited = !/\n\t(aead|enc) /.test(text); // of one that is not there, but was to be used
+  if (ends === null || id === null || isAwaited) return undefined;
   const ports = /encap type espinudp sport (\d+) dport (\d+)/.exec(text);
   const use = /lifetime current:\s+(\d+)\(bytes\), (\d+)\(packets\)/.exec(text);
   const lifetime = Number(/expire add: soft \d+\(sec\), hard (\d+)\(sec\)/.exec(text)?.[1] ?? 0);

@@ -170,12 +170,13 @@ function writeState(writer: MessageWriter, state: XfrmState): Uint8Array {
   return writeScope(writer, state).finish();
 }
 
-/** A usersa_info at the start of `body`, and the attributes after it. */
+/** A usersa_info at the start of `body`, and the attributes after it: no algorithm, if the kernel but waits for an SA with this SPI. */
 function readState(body: Uint8Array): InstalledState | undefined {
   const used = readUsed(body, USERSA);
   if (used === undefined) return undefined;
   const view = viewOf(body);
   const attributes = parseAttributes(body, USERSA);
+  if (!attributes.has(Attribute.ALG_AEAD) && !attributes.has(Attribute.ALG_CRYPT)) return undefined;
   const encapsulation = attributes.get(Attribute.ENCAP);
   const ports = encapsulation && viewOf(encapsulation);
   const lifetime = layout.readLifetime(view, 96);

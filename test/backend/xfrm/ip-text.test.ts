@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { parseEvent, parseStates, requestLine } from '../../../src/backend/xfrm/ip-text.ts';
 import type { XfrmState } from '../../../src/backend/xfrm/model.ts';
 
-/** What `ip -s xfrm state` of iproute2 6.1.0 prints: an SA of ours, and one in transport mode. */
+/** What `ip -s xfrm state` of iproute2 6.1.0 prints: an SA of ours, one in transport mode, and one that the kernel waits for. */
 const PRINTED = `src 192.0.2.77 dst 192.0.2.2
 \tproto esp spi 0x8a3393e3(2318636003) reqid 2801795074(0xa7000002) mode tunnel
 \treplay-window 0 seq 0x00000000 flag noecn af-unspec esnextra_flag dont-encap-dscp (0x10100001)
@@ -29,6 +29,13 @@ src 192.0.2.1 dst 192.0.2.2
 \taead rfc4106(gcm(aes)) 0x0707070707070707070707070707070707070707 (160 bits) 128
 \tlifetime current:
 \t  0(bytes), 0(packets)
+src 192.0.2.2 dst 192.0.2.77
+\tproto esp spi 0x00000384(900) reqid 2801795074(0xa7000002) mode tunnel
+\treplay-window 0 seq 0x00000000 flag  (0x00000000)
+\tmark 0xa7000001/0xffffffff 
+\tanti-replay context: seq 0x0, oseq 0x0, bitmap 0x00000000
+\tlifetime config:
+\t  expire add: soft 0(sec), hard 30(sec)
 `;
 
 const state: XfrmState = {

@@ -179,6 +179,11 @@ describe('messages of the kernel', () => {
     }
   });
 
+  it('of SAs that the kernel waits for tell nothing', () => {
+    const [message] = parseMessages(encodeRequest({ kind: 'add-state', state: aead }, 1));
+    expect(decodeState({ ...message, body: message.body.subarray(0, 224) })).toBeUndefined();
+  });
+
   it('tell which SA has reached a limit, without its algorithms', () => {
     const [{ body: sa }] = parseMessages(encodeRequest({ kind: 'add-state', state: aead }, 1));
     // A struct xfrm_user_expire: a usersa_info with 2000 octets in 30 packets, 3 of them refused for each reason, and whether it is hard.
