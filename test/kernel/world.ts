@@ -103,6 +103,7 @@ export function prepare(namespace: NetworkNamespace, forwards: boolean): void {
       set(`ipv4/conf/${name}/rp_filter`, 0);
       set(`ipv4/conf/${name}/send_redirects`, 0);
       set(`ipv6/conf/${name}/accept_dad`, 0);
+      set(`ipv6/conf/${name}/accept_ra`, 0); // nobody asks for routers now and then
       set(`ipv6/conf/${name}/forwarding`, forwards ? 1 : 0);
     }
     set('ipv4/ip_forward', forwards ? 1 : 0);

@@ -75,7 +75,12 @@ async function kill({ world }: Stage, client: Application, { title, at, peer }: 
     const through = { up: after.up - before.up, down: after.down - before.down };
     if (Math.max(through.up, through.down) > FEW)
       throw new CheckError(`packets get through after ${title} was killed: ${JSON.stringify(through)}`);
-    expectEqual('the packets in clear on the link of S', packets.length, 0);
+    if (packets.length > 0) {
+      const [{ source, destination, kind, header, ports }] = packets;
+      throw new CheckError(
+        `${packets.length} packets in clear on the link of S: ${source} to ${destination}, ${kind} ${ports ?? ''}, ${header}`,
+      );
+    }
     expectEqual('the packets with private addresses on the Internet', (await world.offences()).private, 0);
   } finally {
     streams.close();
