@@ -115,6 +115,9 @@ export const GUESTS: readonly (readonly string[])[] = [
     'g-three-layers',
     'e-userspace',
     'i-userspace',
+    'e',
+    'i-xfrm',
+    'relay-close',
   ],
-  ['backend', 'c', 'd', 'nat', 'killed', 'relay-guards', 'e', 'i-xfrm', 'relay-close'],
+  ['backend', 'c', 'd', 'nat', 'killed', 'relay-guards'],
 ];
