@@ -60,9 +60,9 @@ export interface SaLimits {
 export interface SaUsed {
   /** Its first packet was verified, or it has reached that limit. */
   readonly kind: 'used' | 'soft' | 'hard';
-  /** Of the SA, as is `spi`. */
+  /** Whether the SA is one that we receive on. */
   readonly direction: 'inbound' | 'outbound';
-  /** Of the SA. */
+  /** The SA's. */
   readonly spi: number;
   /** `TunnelPolicy.id` of its tunnel. */
   readonly tunnelId: string;
