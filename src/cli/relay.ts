@@ -9,6 +9,7 @@ import { loadRelayConfig, type RelayBackend, type RelayConfig } from '../relay/c
 import { Relay, type RelayState } from '../relay/relay.ts';
 import { KEY_LOG_OPTION, openKeyLog } from './key-log.ts';
 import { openRelayServices } from './relay-services.ts';
+import { tellService } from './service.ts';
 
 /** How often a change of state is looked for, in milliseconds. */
 const WATCH_INTERVAL = 200;
@@ -83,11 +84,12 @@ async function runRelay(
     keyLogDirectory === undefined ? undefined : openKeyLog(keyLogDirectory, 'every client of this relay');
   const stopped = Promise.race([once(process, 'SIGINT'), once(process, 'SIGTERM')]);
   const loaded = loadNative();
+  const native = 'native' in loaded ? loaded.native : undefined;
   const relay = await Relay.open({
     config,
     crypto: defaultProvider(),
     clock: systemClock,
-    native: 'native' in loaded ? loaded.native : undefined,
+    native,
     ...(keyLog !== undefined && { keyLog }),
   });
   const reload = () => {
@@ -110,6 +112,7 @@ async function runRelay(
     } catch {} // has been reported
   };
   process.on('SIGHUP', onHangUp);
+  tellService(native, 'READY=1');
   report({ event: 'listening', relay: config.own.name, keyId: config.own.keyId });
   const answer = (message: unknown) => {
     if ((message as { type?: unknown } | null)?.type === 'state')
@@ -119,6 +122,7 @@ async function runRelay(
   tell({ type: 'ready' });
   const watch = watchState(() => relay.state(), report);
   await stopped;
+  tellService(native, 'STOPPING=1');
   clearInterval(watch);
   process.off('message', answer);
   process.off('SIGHUP', onHangUp);

@@ -172,6 +172,19 @@ export class Libc {
     return ip6 ? 28 : 16;
   }
 
+  /** Writes a sockaddr_un; "@" begins an abstract name. Its length. */
+  writeUnixName(path: string): number {
+    const bytes = new TextEncoder().encode(path);
+    if (bytes.length >= linux.UNIX_PATH_MAX) {
+      throw new NativeError('ENAMETOOLONG', `'${path}' is too long for the name of a UNIX socket`);
+    }
+    this.#name.fill(0);
+    this.#nameView.setUint16(0, linux.AF_UNIX, LITTLE_ENDIAN);
+    this.#name.set(bytes, 2);
+    if (path.startsWith('@')) this.#name[2] = 0;
+    return 2 + bytes.length;
+  }
+
   /** Writes a sockaddr_ll for every protocol on an interface; its length. */
   writePacketName(interfaceIndex: number): number {
     this.#name.fill(0);

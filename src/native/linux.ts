@@ -1,8 +1,12 @@
 /** Numbers of the Linux system call interface (the generic ABI: x86, ARM, RISC-V, LoongArch). */
+export const AF_UNIX = 1;
 export const AF_INET = 2;
 export const AF_INET6 = 10;
 export const AF_NETLINK = 16;
 export const AF_PACKET = 17;
+
+/** Octets of a sockaddr_un's path with its terminating zero. */
+export const UNIX_PATH_MAX = 108;
 
 export const SOCK_DGRAM = 2;
 export const SOCK_RAW = 3;

@@ -6,6 +6,7 @@ import type { Native } from './native.ts';
 import { openConnectionNetlink, openXfrmNetlink } from './netlink.ts';
 import { newNetworkNamespace, withinNetworkNamespace } from './network-namespace.ts';
 import { NativeRawEsp } from './raw-esp.ts';
+import { notifyService } from './service-notification.ts';
 import { openPingSocket, openRawEspFd, openUdp, setConstantHeader, takeEspInUdp } from './sockets.ts';
 import { openTun } from './tun.ts';
 
@@ -49,6 +50,7 @@ function nativeOf(libc: Libc): Native {
     openPingSocket: (family) => openPingSocket(libc, family),
     openXfrmNetlink: (groups) => openXfrmNetlink(libc, groups),
     openConnectionNetlink: () => openConnectionNetlink(libc),
+    notifyService: (path, state) => notifyService(libc, path, state),
     newNetworkNamespace: () => newNetworkNamespace(libc),
     withinNetworkNamespace: (file, action) => withinNetworkNamespace(libc, file, action),
   };

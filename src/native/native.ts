@@ -30,6 +30,8 @@ export interface Native {
   openXfrmNetlink(groups: number): NetlinkSocket;
   /** A socket to the kernel's connection tracking (ctnetlink). @throws NativeError */
   openConnectionNetlink(): NetlinkSocket;
+  /** Tells a service manager of a state, such as "READY=1", on its UNIX socket (sd_notify(3)). @throws NativeError */
+  notifyService(path: string, state: string): void;
   /**
    * A new network namespace, in which nothing is up, as an fd. It lasts as long as the fd, sockets and processes in it; nothing has a
    * name for it. @throws NativeError

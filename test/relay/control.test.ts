@@ -93,6 +93,9 @@ describe('the control of a relay', () => {
     relays.relay('a').disconnect('1');
     await relays.clock.advance(5_000);
     expect(told).toEqual([]);
+    // Gone before the call is looked at.
+    await call('watch');
+    expect(told).toEqual([]);
   });
 
   it('reads the configuration again, or says why not', async () => {
