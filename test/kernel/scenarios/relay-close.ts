@@ -12,6 +12,8 @@ import type { Scenario } from '../scenarios.ts';
 import { openUdpIn } from '../udp.ts';
 import { ADDRESSES, type World } from '../world.ts';
 
+/** Milliseconds until a relay has ended, at a busy machine. */
+const PATIENCE = 90_000;
 /** Milliseconds between two answers of D. */
 const INTERVAL = 5;
 
@@ -114,7 +116,7 @@ async function expectRefusal(world: World): Promise<void> {
   const key = ['aead', 'rfc4106(gcm(aes))', `0x${'01'.repeat(20)}`, '128'];
   await ip(['xfrm', 'state', 'add', ...between, ...esp, ...key], { netns });
   const failure = await startOurRelay(world, 'B')
-    .overlaysUp(1)
+    .overlaysUp(1, PATIENCE)
     .catch((error: Error) => error.message);
   if (failure === undefined || !failure.includes('another program has an IPsec tunnel'))
     throw new CheckError(`B has not refused to take another's packets: ${failure}`);
