@@ -78,7 +78,7 @@ it('tells how to set up three relays of one’s own, and a telescope through the
   const inDirectory = (script: string) => [
     'sh',
     '-c',
-    `PATH=${directory}:$PATH; cd ${directory} && ${script}`,
+    `export RUNTIME_DIRECTORY=${directory}; PATH=${directory}:$PATH; cd ${directory} && ${script}`,
   ];
   const topology = await openTopology({ compiled: compiledSources() });
   try {

@@ -86,18 +86,25 @@ describe('keygen', () => {
 
 describe('files', () => {
   it.each([
-    ['a path without relays', 'empty.yaml', 'relays: []', /empty\.yaml: relays: .*at least one relay/],
+    [
+      'a path without relays',
+      'empty.yaml',
+      'relays: []',
+      /empty\.yaml: line 1, column 1: relays: .*at least one relay/,
+    ],
     ['a path that is no YAML', 'bad.yaml', 'relays: [', /bad\.yaml: line \d+, column \d+/],
     [
       'a path with a descriptor that is none',
       'junk.yaml',
       'relays:\n  - { name: A }\n',
-      /junk\.yaml: relays\.0: version.*publicKey.*signature/,
+      /junk\.yaml: line 2, column 5: relays\.0\.version.*publicKey.*signature/s,
     ],
   ])('extend refuses %s', (_, name, text, message) => {
     file(name, text);
     const { status, stdout, stderr } = telescope('extend', '--path', name);
-    expect(stderr).toMatch(/^ike-telescope: [^\n]*\n$/);
+    for (const [index, line] of stderr.trimEnd().split('\n').entries()) {
+      expect(line.replace(index === 0 ? 'ike-telescope: ' : '', '')).toMatch(new RegExp(`^${name}: `));
+    }
     expect(stderr).toMatch(message);
     expect({ status, stdout }).toEqual({ status: 64, stdout: '' });
   });
