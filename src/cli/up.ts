@@ -111,7 +111,7 @@ async function up(options: UpOptions): Promise<void> {
     });
     say({ event: 'listening', port: front.port });
     await once(stop.signal, 'abort');
-    await front.close();
+    front.close();
   } finally {
     await keeper.close();
     process.off('SIGHUP', reload);
@@ -142,8 +142,16 @@ function textOf(event: UpEvent): string {
     case 'built':
       return `a telescope is ready, after ${Math.round(event.milliseconds)} ms`;
     case 'failed':
-      return `a telescope could not be built: ${event.message}`;
+      return `a telescope could not be built: ${reasonOf(event)}`;
     case 'closed':
       return 'a telescope is closed';
   }
+}
+
+function reasonOf({ hop, message }: Extract<KeeperEvent, { event: 'failed' }>): string {
+  if (hop !== undefined) return `hop ${hop} does not answer, or refuses`;
+  return (
+    message ??
+    'this machine lacks a route, a program or a privilege; DEBUG=ike-telescope:* tells more, and names relays'
+  );
 }

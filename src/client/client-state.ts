@@ -61,8 +61,9 @@ export class ClientState {
   #write(name: string, value: unknown): void {
     const file = join(this.#directory, name);
     try {
-      writeFileSync(`${file}.new`, `${JSON.stringify(value)}\n`, { mode: 0o600 });
-      renameSync(`${file}.new`, file);
+      const replacement = `${file}.${process.pid}`;
+      writeFileSync(replacement, `${JSON.stringify(value)}\n`, { mode: 0o600 });
+      renameSync(replacement, file);
     } catch (error) {
       throw new StateError(`${file}: cannot be written: ${(error as Error).message}`);
     }

@@ -3,7 +3,7 @@ import { createSocket, type Socket as UdpSocket } from 'node:dgram';
 import { once } from 'node:events';
 import type { Socket } from 'node:net';
 import { SocksReply } from '../socks/protocol.ts';
-import { refuse, type SocksArrival } from '../socks/server.ts';
+import { refuse, type SocksArrival, unreadOctets } from '../socks/server.ts';
 import { type FlowOrder, parseEvent } from './protocol.ts';
 
 /** Hands the connections of SOCKS clients to the process inside a telescope's namespace. */
@@ -11,56 +11,69 @@ export class FlowSender {
   readonly #child: ChildProcess;
   readonly #open = new Map<number, () => void>();
   #last = 0;
+  /** One socket at a time: those that wait in Node's own queue are lost if the process ends. */
+  #turn: Promise<void> = Promise.resolve();
+  #taken = () => {};
+  readonly #gone: Promise<never>;
 
   constructor(child: ChildProcess) {
     this.#child = child;
     child.on('message', (message) => {
       const event = parseEvent(message);
+      if (event.event === 'flow-taken') this.#taken();
       if (event.event === 'flow-closed') this.#over(event.id);
     });
-    child.once('exit', () => {
+    this.#gone = once(child, 'exit').then(() => {
       for (const id of [...this.#open.keys()]) this.#over(id);
+      throw new Error('the telescope has ended');
     });
+    this.#gone.catch(() => {});
   }
 
   /** @returns resolves when the connection is over */
-  async carry(arrival: SocksArrival): Promise<void> {
-    const { request, socket, rest } = arrival;
+  carry(arrival: SocksArrival): Promise<void> {
     const id = ++this.#last;
     const over = new Promise<void>((resolve) => this.#open.set(id, resolve));
-    try {
-      if (request.command === 'connect') {
-        const target = request.host;
-        await this.#send({ type: 'connect', id, target, port: request.port, rest }, socket);
-      } else {
-        await this.#associate(id, socket);
-      }
-    } catch {
-      this.#over(id);
-      refuse(arrival, SocksReply.GENERAL_FAILURE);
-    }
+    this.#turn = this.#turn
+      .then(() => this.#handOver(id, arrival))
+      .catch(() => {
+        this.#over(id);
+        refuse(arrival, SocksReply.GENERAL_FAILURE);
+      });
     return over;
   }
 
-  /** A UDP socket in the host's network, next to the client's connection. */
-  async #associate(id: number, socket: Socket): Promise<void> {
+  async #handOver(id: number, { request, socket, rest }: SocksArrival): Promise<void> {
+    const { port } = request;
+    if (request.command === 'connect') {
+      const octets = () => Buffer.concat([rest, unreadOctets(socket)]);
+      await this.#send(() => ({ type: 'connect', id, target: request.host, port, rest: octets() }), socket);
+      return;
+    }
+    // A UDP socket in the host's network, next to the client's connection.
     const host = socket.localAddress!;
     const udp = createSocket(host.includes(':') ? 'udp6' : 'udp4');
     try {
       udp.bind({ address: host, port: 0, exclusive: true });
       await once(udp, 'listening');
-      const { port } = udp.address();
-      await this.#send({ type: 'associate-socket', id }, udp);
-      await this.#send({ type: 'associate', id, bound: { host, port } }, socket);
+      const bound = { host, port: udp.address().port };
+      await this.#send(() => ({ type: 'associate-socket', id }), udp);
+      unreadOctets(socket);
+      await this.#send(() => ({ type: 'associate', id, port, bound }), socket);
     } finally {
       udp.close();
     }
   }
 
-  #send(order: FlowOrder, handle: Socket | UdpSocket): Promise<void> {
-    return new Promise((resolve, reject) => {
-      this.#child.send(order, handle, (error) => (error === null ? resolve() : reject(error)));
+  /** @returns resolves when it has been taken @throws Error if the process has ended */
+  #send(order: () => FlowOrder, handle: Socket | UdpSocket): Promise<void> {
+    const taken = new Promise<void>((resolve, reject) => {
+      this.#taken = resolve;
+      this.#child.send(order(), handle, (error) => {
+        if (error !== null) reject(error);
+      });
     });
+    return Promise.race([taken, this.#gone]);
   }
 
   #over(id: number): void {

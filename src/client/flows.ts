@@ -1,9 +1,10 @@
 import type { Socket as UdpSocket } from 'node:dgram';
 import { Resolver } from 'node:dns/promises';
 import { connect, type Socket } from 'node:net';
+import { isSpecialAddress } from '../forward/special-ranges.ts';
 import type { AssignedAddresses } from '../link/sa-store.ts';
 import { SocksReply, type SocksTarget, socksReply } from '../socks/protocol.ts';
-import type { Address } from '../wire/address.ts';
+import { type Address, addressBytes, familyOf } from '../wire/address.ts';
 import type { ClientEvent, FlowOrder } from './protocol.ts';
 import { UdpAssociation } from './udp-association.ts';
 
@@ -42,6 +43,7 @@ export class Flows {
 
   /** @param handle - what came with the order; absent if it was closed on the way */
   take(order: FlowOrder, handle: Socket | UdpSocket | undefined): void {
+    this.#report({ event: 'flow-taken' });
     if (order.type === 'associate-socket') {
       if (handle !== undefined) this.#udp.set(order.id, handle as UdpSocket);
       return;
@@ -56,10 +58,12 @@ export class Flows {
       over();
       return;
     }
+    // It may end what it sends and go on to read, from the beginning on.
+    socket.allowHalfOpen = true;
     socket.on('error', () => socket.destroy()).once('close', over);
     if (order.type === 'connect') void this.#connect(socket, order);
     else if (udp === undefined) socket.destroy();
-    else new UdpAssociation(socket, udp, this.#resolve).open(order.bound);
+    else new UdpAssociation(socket, udp, this.#resolve).open(order);
   }
 
   async #connect(
@@ -68,8 +72,6 @@ export class Flows {
   ): Promise<void> {
     try {
       const remote = await this.#reach({ host: target, port }, socket);
-      // Either side may end what it sends and go on to read.
-      socket.allowHalfOpen = true;
       remote.on('error', () => socket.destroy());
       socket.on('close', () => remote.destroy());
       socket.write(socksReply(SocksReply.SUCCEEDED));
@@ -82,8 +84,8 @@ export class Flows {
 
   async #reach({ host, port }: SocksTarget, client: Socket): Promise<Socket> {
     const addresses = typeof host === 'string' ? [host] : await this.#resolve(host.name);
-    let failure: unknown;
-    for (const address of addresses) {
+    let failure: unknown = new Error('the name has private addresses only');
+    for (const address of addresses.filter(isPublic)) {
       if (client.destroyed) throw new Error('the client has gone');
       try {
         return await connected(address, port, client);
@@ -93,6 +95,11 @@ export class Flows {
     }
     throw failure;
   }
+}
+
+/** Others are this namespace's own, or no exit lets anybody reach them. */
+export function isPublic(address: Address): boolean {
+  return !isSpecialAddress(addressBytes(address), 0, familyOf(address));
 }
 
 function connected(host: Address, port: number, client: Socket): Promise<Socket> {

@@ -1,5 +1,4 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { closeSync, openSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -208,10 +207,7 @@ export function follow(
       resolve(outcome ?? { kind: 'failed', error: { kind: 'system', message } });
     };
     child.once('error', (error) => end(`unshare: ${error.message}`));
-    // The last messages may be read after the process has ended; the channel is closed after them.
-    void Promise.all([once(child, 'exit'), once(child, 'disconnect')]).then(
-      () => end(ready ? UNEXPECTED_END : NO_NAMESPACE),
-      () => {},
-    );
+    // After the last messages; there is no 'disconnect' if it ends before it has taken a socket that it was sent.
+    child.once('close', () => end(ready ? UNEXPECTED_END : NO_NAMESPACE));
   });
 }

@@ -61,8 +61,8 @@ const order = z.discriminatedUnion('type', [
   z.object({ type: z.literal('connect'), ...flow, port, rest: octets }),
   /** Comes with the UDP socket of a SOCKS client; `associate` comes next, with its connection. */
   z.object({ type: z.literal('associate-socket'), id: z.int() }),
-  /** Relays datagrams of the SOCKS client for as long as its connection is open. `bound`: where it is to send them. */
-  z.object({ type: z.literal('associate'), id: z.int(), bound: z.object({ host: address, port }) }),
+  /** Relays datagrams of the SOCKS client for as long as its connection is open. `bound`: where it is to send them; `port`: from where. */
+  z.object({ type: z.literal('associate'), id: z.int(), port, bound: z.object({ host: address, port }) }),
   /** Ends the command (with SIGTERM; the second time with SIGKILL) and closes the telescope. */
   z.object({ type: z.literal('close') }),
 ]);
@@ -92,6 +92,8 @@ const event = z.discriminatedUnion('event', [
   }),
   /** The command has ended, with this status (128 + signal number); `reason` if it could not be started. */
   z.object({ event: z.literal('exited'), status: z.int(), reason: z.string().optional() }),
+  /** What came with an order about a SOCKS client is here; the next may come. */
+  z.object({ event: z.literal('flow-taken') }),
   /** A SOCKS client's connection is over. */
   z.object({ event: z.literal('flow-closed'), id: z.int() }),
   z.object({ event: z.literal('hop-closed'), hop: z.int(), relay: z.string() }),

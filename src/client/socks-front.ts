@@ -36,8 +36,9 @@ export class SocksFront {
     return this.#server.port;
   }
 
-  close(): Promise<void> {
-    return this.#server.close();
+  /** Takes no more; those that are carried are the keeper's. */
+  close(): void {
+    this.#server.close();
   }
 }
 

@@ -12,10 +12,14 @@ const log = createDebug('ike-telescope:keeper');
 
 /** So many are built before anybody wants them. */
 const READY = 2;
-/** What they have to let out, if any exit does. */
-const EXPECTED: readonly ExitNeed[] = [
-  { protocol: 'tcp', port: 443 },
-  { protocol: 'tcp', port: 80 },
+/** What they have to let out: the first of these that an exit does. */
+const EXPECTED: readonly (readonly ExitNeed[])[] = [
+  [
+    { protocol: 'tcp', port: 443 },
+    { protocol: 'tcp', port: 80 },
+  ],
+  [{ protocol: 'tcp', port: 443 }],
+  [],
 ];
 /** Each is a process. */
 const MOST = 16;
@@ -80,7 +84,8 @@ export interface KeeperOptions<Flow> {
 /** What a keeper tells: nothing about paths. */
 export type KeeperEvent =
   | { readonly event: 'built'; readonly milliseconds: number }
-  | { readonly event: 'failed'; readonly message: string }
+  /** `hop`: which could not be built; without, and without a message, this machine did not do its part. */
+  | { readonly event: 'failed'; readonly hop?: number; readonly message?: string }
   | { readonly event: 'closed' };
 
 interface Kept<Flow> {
@@ -103,6 +108,8 @@ export class TelescopeKeeper<Flow> {
   readonly #late = new Set<AbortController>();
   /** What flows wait for, by their isolation. */
   readonly #awaited = new Map<string, Promise<unknown>>();
+  /** To be called when there is another telescope. */
+  readonly #waiting: (() => void)[] = [];
   readonly #apart = new Map<string, Millis>();
   #failures = 0;
   #planned: (() => void) | undefined;
@@ -164,22 +171,29 @@ export class TelescopeKeeper<Flow> {
     this.#plan(fraction(random) * DELAY);
   }
 
-  /** Flows of one isolation wait for one telescope. */
+  /** Flows of one isolation have one telescope built, and take whichever comes first. */
   async #buildFor(isolation: string, needs: readonly ExitNeed[]): Promise<Kept<Flow>> {
-    for (let tries = 1; ; tries++) {
+    for (let failures = 0; ; ) {
+      const others = this.#awaited.get(isolation);
       try {
-        await (this.#awaited.get(isolation) ?? this.#buildAlone(isolation, needs));
+        await Promise.race([others ?? this.#buildAlone(isolation, needs), this.#nextArrival()]);
       } catch (error) {
-        if (error instanceof SelectionError || tries === TRIES || this.#closed) throw error;
+        const isOurs = others === undefined && error instanceof SelectionError;
+        if (this.#closed || isOurs || ++failures >= TRIES) throw error;
       }
       const taken = this.#take(isolation, needs);
       if (taken !== undefined) return taken;
     }
   }
 
+  #nextArrival(): Promise<void> {
+    return new Promise((resolve) => this.#waiting.push(resolve));
+  }
+
   #buildAlone(isolation: string, needs: readonly ExitNeed[]): Promise<unknown> {
     const built = this.#build(needs).finally(() => this.#awaited.delete(isolation));
     this.#awaited.set(isolation, built);
+    built.catch(() => {}); // nobody may wait any more
     return built;
   }
 
@@ -193,7 +207,8 @@ export class TelescopeKeeper<Flow> {
       this.#build(this.#expected()).then(
         () => this.#plan(fraction(this.#options.random) * DELAY),
         (error) => {
-          this.#options.onEvent({ event: 'failed', message: (error as Error).message });
+          if (error instanceof SelectionError) this.#failures++;
+          this.#options.onEvent({ event: 'failed', ...failureOf(error) });
           this.#plan(this.#backOff());
         },
       );
@@ -202,7 +217,7 @@ export class TelescopeKeeper<Flow> {
 
   #expected(): readonly ExitNeed[] {
     const exits = this.#options.relays.relays();
-    return EXPECTED.filter((need) => exits.some((relay) => letsOut(relay, need)));
+    return EXPECTED.find((needs) => exits.some((relay) => needs.every((need) => letsOut(relay, need))))!;
   }
 
   #backOff(): Millis {
@@ -272,6 +287,7 @@ export class TelescopeKeeper<Flow> {
       expire: clock.at(clock.now() + UNUSED_FOR * (1 + fraction(random)), () => this.#retire(kept)),
     };
     this.#kept.add(kept);
+    for (const wake of this.#waiting.splice(0)) wake();
     void telescope.ended.then(() => {
       this.#kept.delete(kept);
       kept.retired = true;
@@ -301,6 +317,12 @@ export class TelescopeKeeper<Flow> {
     if (error.hop === 1) guards.failed(path[0].keyId, wallClock());
     else this.#apart.set(pairOf(path[error.hop - 2], path[error.hop - 1]), clock.now() + APART_FOR);
   }
+}
+
+/** What may be said of an error: others name relays and addresses. */
+function failureOf(error: unknown): { readonly hop?: number; readonly message?: string } {
+  if (error instanceof SelectionError) return { message: error.message };
+  return error instanceof BuildError && error.hop !== undefined ? { hop: error.hop } : {};
 }
 
 function pairOf(from: RelayDescriptor, to: RelayDescriptor): string {

@@ -2,13 +2,16 @@ import { createSocket, type RemoteInfo, type Socket as UdpSocket } from 'node:dg
 import type { Socket } from 'node:net';
 import { parseSocksDatagram, SocksReply, socksDatagram, socksReply } from '../socks/protocol.ts';
 import { type Address, familyOf } from '../wire/address.ts';
-import type { Resolve } from './flows.ts';
+import { isPublic, type Resolve } from './flows.ts';
 
 /** Names that are looked up once for an association, and datagrams that wait for them. */
 const MOST_NAMES = 64;
 const MOST_WAITING = 32;
 
-/** UDP of a SOCKS client (RFC 1928 section 7): lives as long as its connection. Datagrams of others on the host are dropped. */
+/**
+ * UDP of a SOCKS client (RFC 1928 section 7): lives as long as its connection. Datagrams are its own if they come from the port that it
+ * has named; if it has named none, from the one that the first comes from.
+ */
 export class UdpAssociation {
   readonly #control: Socket;
   /** In the host's network. */
@@ -27,8 +30,9 @@ export class UdpAssociation {
     this.#resolve = resolve;
   }
 
-  /** Tells the client where to send its datagrams. */
-  open(bound: { host: Address; port: number }): void {
+  /** Tells the client where to send its datagrams. @param port - it sends them from; 0: it has not said */
+  open({ bound, port }: { bound: { host: Address; port: number }; port: number }): void {
+    if (port !== 0) this.#client = { address: this.#control.remoteAddress!, port };
     this.#outside.on('message', (octets, from) => this.#leave(octets, from));
     this.#outside.on('error', () => this.#control.destroy());
     this.#control.once('close', () => {
@@ -36,6 +40,7 @@ export class UdpAssociation {
       for (const socket of this.#inside.values()) socket.close();
     });
     this.#control.write(socksReply(SocksReply.SUCCEEDED, bound));
+    if (this.#control.readableEnded) this.#control.destroy();
     this.#control.on('end', () => this.#control.destroy());
     this.#control.resume();
   }
@@ -74,7 +79,7 @@ export class UdpAssociation {
   }
 
   #send(payload: Uint8Array, host: Address, port: number): void {
-    if (port === 0 || this.#control.destroyed) return;
+    if (port === 0 || !isPublic(host) || this.#control.destroyed) return;
     this.#socketOf(familyOf(host)).send(payload, port, host, () => {}); // what cannot be sent is lost, as UDP is
   }
 

@@ -32,6 +32,9 @@ const PRIMARY = 3;
 /** After how many milliseconds one that did not answer is tried again: a primary one, and any other. */
 const RETRY = { primary: 10 * 60_000, other: 60 * 60_000 } as const;
 
+/** If a guard has answered within so many milliseconds, the client is on the network. */
+const ANSWERED = 60_000;
+
 /** The relays that a client begins its telescopes at. Times are milliseconds since 1970. */
 export class Guards {
   readonly #random: Random;
@@ -39,6 +42,9 @@ export class Guards {
   #guards: Guard[];
   /** When one did not answer, by key. */
   readonly #failed = new Map<string, number>();
+  /** Those that have failed while none answered: it may have been the client's own network. */
+  readonly #suspected = new Set<string>();
+  #answeredAt = Number.NEGATIVE_INFINITY;
 
   constructor(state: GuardsState | undefined, random: Random) {
     this.#guards = state?.guards.map((each) => ({ ...each })) ?? [];
@@ -63,20 +69,29 @@ export class Guards {
     return [...order.filter((each) => !resting.has(each)), ...resting].map(({ keyId }) => listed.get(keyId)!);
   }
 
-  /** It has led to a telescope. */
+  /** It has led to a telescope. Those before it get another chance if nothing has answered for a while; until then it is not to stay. */
   succeeded(keyId: string, now: number): void {
+    this.#answeredAt = now;
     this.#failed.delete(keyId);
+    this.#suspected.delete(keyId);
     const found = this.#guards.find((each) => each.keyId === keyId);
-    if (found === undefined || found.confirmedAt !== undefined) return;
-    found.confirmedAt = this.#blurred(now, LIFETIME.confirmed);
-    const others = this.#guards.filter((each) => each !== found);
-    const served = others.filter(({ confirmedAt }) => confirmedAt !== undefined);
-    this.#guards = [...served, found, ...others.slice(served.length)];
+    const isNew = found !== undefined && found.confirmedAt === undefined;
+    if (isNew && this.#suspected.size === 0) this.#confirm(found, now);
+    for (const suspected of this.#suspected) this.#failed.delete(suspected);
+    this.#suspected.clear();
   }
 
-  /** It did not answer, while others do: what keeps the client off the network is no guard's fault. */
+  /** It did not answer. */
   failed(keyId: string, now: number): void {
     this.#failed.set(keyId, now);
+    if (now - this.#answeredAt > ANSWERED) this.#suspected.add(keyId);
+  }
+
+  #confirm(guard: Guard, now: number): void {
+    guard.confirmedAt = this.#blurred(now, LIFETIME.confirmed);
+    const others = this.#guards.filter((each) => each !== guard);
+    const served = others.filter(({ confirmedAt }) => confirmedAt !== undefined);
+    this.#guards = [...served, guard, ...others.slice(served.length)];
   }
 
   #forget(listed: ReadonlyMap<string, unknown>, now: number): void {

@@ -22,6 +22,9 @@ export interface PathWish {
   readonly mayFollow?: (from: RelayDescriptor, to: RelayDescriptor) => boolean;
 }
 
+/** So many relays are looked at, for a place in a path that there may not be. */
+const TRIES = 20_000;
+
 /** Two relays whose addresses agree in so many bits are taken to be one operator's. */
 const NETWORK = { ip4: 16, ip6: 32 } as const;
 
@@ -54,7 +57,7 @@ export function choosePath(
 ): RelayDescriptor[] {
   const { length, needs, guards, near, mayFollow = () => true } = wish;
   const areFit = near ? (a: RelayDescriptor, b: RelayDescriptor) => a.keyId !== b.keyId : areApart;
-  const rules = { length, areFit, mayFollow };
+  const rules = { length, areFit, mayFollow, tries: { left: TRIES } };
   const exits = shuffled(
     relays.filter((relay) => relay.exit && needs.every((need) => letsOut(relay, need))),
     random,
@@ -76,6 +79,7 @@ export function choosePath(
 
 interface PathRules extends Required<Pick<PathWish, 'length' | 'mayFollow'>> {
   readonly areFit: (a: RelayDescriptor, b: RelayDescriptor) => boolean;
+  readonly tries: { left: number };
 }
 
 /** Puts relays between a beginning and the exit. @returns undefined if none fit */
@@ -89,6 +93,7 @@ function fill(
   const last = beginning[beginning.length - 1];
   if (beginning.length + 1 === length) return mayFollow(last, exit) ? [...beginning, exit] : undefined;
   for (const relay of relays) {
+    if (rules.tries.left-- <= 0) return undefined;
     if (![...beginning, exit].every((other) => areFit(relay, other)) || !mayFollow(last, relay)) continue;
     const path = fill([...beginning, relay], exit, relays, rules);
     if (path !== undefined) return path;

@@ -51,12 +51,10 @@ export class SocksServer {
     return (this.#server.address() as { readonly port: number }).port;
   }
 
-  /** Ends those that have not said what they want; the others are their handler's. */
-  async close(): Promise<void> {
-    const closed = once(this.#server, 'close');
+  /** Takes no more, and ends those that have not said what they want; the others are their handler's. */
+  close(): void {
     this.#server.close();
     for (const socket of this.#negotiating) socket.destroy();
-    await closed;
   }
 
   #accept(socket: Socket): void {
@@ -97,4 +95,15 @@ export class SocksServer {
 /** Answers that what was asked for is not to be had, and ends the connection. */
 export function refuse({ socket }: Pick<SocksArrival, 'socket'>, reply: SocksReply): void {
   socket.end(socksReply(reply), () => socket.destroy());
+}
+
+/**
+ * What a client has sent that nobody has read, in the moment before its connection is handed to another process: nothing more is
+ * read here. Node goes on to read a socket that is paused, or handed over, and there is no other way to tell it not to.
+ */
+export function unreadOctets(socket: Socket): Uint8Array {
+  const octets: Uint8Array | null = socket.read();
+  const handle: unknown = Reflect.get(socket, '_handle');
+  (handle as { readStop(): void } | null)?.readStop();
+  return octets ?? new Uint8Array(0);
 }

@@ -1,4 +1,5 @@
-// A SOCKS 5 client, as a process: PORT connect|udp HOST PORT TEXT [USER]. Prints what comes back, or "reply N" if it is refused.
+// A SOCKS 5 client, as a process: PORT connect|early|hold|udp HOST PORT TEXT [USER]. Prints what comes back, or "reply N" if it is
+// refused. `early` sends the text before the answer, `hold` says that it is connected and stays.
 import { createSocket } from 'node:dgram';
 import { connect, isIPv4 } from 'node:net';
 
@@ -39,6 +40,10 @@ if (user) {
 socket.write(
   Buffer.from([5, command === 'udp' ? 3 : 1, 0, ...(command === 'udp' ? [1, 0, 0, 0, 0, 0, 0] : target)]),
 );
+if (command === 'early') {
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  socket.end(text);
+}
 const reply = await take(10);
 if (reply[1] !== 0) {
   process.stdout.write(`reply ${reply[1]}`);
@@ -52,9 +57,11 @@ if (command === 'udp') {
   });
   const datagram = Buffer.from([0, 0, 0, ...target, ...Buffer.from(text)]);
   setInterval(() => udp.send(datagram, reply.readUInt16BE(8), '127.0.0.1'), 200);
+} else if (command === 'hold') {
+  process.stdout.write('connected');
 } else {
   // What the server sends after we have ended is read all the same.
-  socket.end(text);
+  if (command === 'connect') socket.end(text);
   while (!socket.readableEnded) {
     await new Promise((resolve) => {
       wake = resolve;

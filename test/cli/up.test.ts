@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import {
   chmodSync,
   chownSync,
@@ -102,6 +103,8 @@ it(
     const ask = async (...words: readonly string[]) =>
       (await namespaces.S.exec([process.execPath, CLIENT, String(port), ...words])).stdout;
 
+    // Nothing is ready yet; what is sent meanwhile is kept.
+    expect(await ask('early', NAME, '8080', 'hello')).toBe(`${ADDRESSES.X} HELLO`);
     expect(await ask('connect', NAME, '8080', 'hello')).toBe(`${ADDRESSES.X} HELLO`);
     expect(await ask('connect', ADDRESSES.D, '8080', 'hello', 'alice')).toBe(`${ADDRESSES.X} HELLO`);
     expect(await ask('udp', NAME, '7', 'ping', 'alice')).toBe(`${ADDRESSES.X} ping`);
@@ -113,8 +116,15 @@ it(
     await eventually('two more telescopes', () => built() >= 4);
     expect(output).not.toMatch(/\d+\.\d+\.\d+\.\d+|relay|"A"|guard/);
 
+    const held = namespaces.S.spawn(
+      [process.execPath, CLIENT, String(port), 'hold', ADDRESSES.D, '8080', ''],
+      { stdio: ['ignore', 'pipe', 'inherit'] },
+    );
+    await once(held.stdout!, 'data');
+    const left = once(held, 'exit');
     up.kill('SIGTERM');
     expect(await ended).toEqual([0, null]);
+    await left;
     const links = await namespaces.S.exec(['ip', '-json', 'link']);
     expect(JSON.parse(links.stdout).map(({ ifname }: { ifname: string }) => ifname)).toEqual(['lo', 'toA']);
     for (const file of ['guards.json', 'build-times.json'])

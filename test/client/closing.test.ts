@@ -89,8 +89,7 @@ describe('the launcher', () => {
     const cleanUp = vi.fn(async () => {});
     const outcome = follow(child as ChildProcess, () => {}, cleanUp);
     for (const event of events) child.emit('message', event);
-    child.emit('exit', null, 'SIGKILL');
-    child.emit('disconnect');
+    child.emit('close', null, 'SIGKILL');
     return { outcome: await outcome, cleanedUp: cleanUp.mock.calls.length };
   }
   const exited = { event: 'exited', status: 3 } as const;

@@ -160,7 +160,7 @@ describe('TelescopeKeeper', () => {
     await expect(keeper.carry('mail', 'a', [{ protocol: 'tcp', port: 25 }])).rejects.toThrow(SelectionError);
   });
 
-  it('begins at another relay when the first does not answer, and later comes back to it', async () => {
+  it('begins at another relay when the first does not answer, and comes back to it when others do', async () => {
     const { clock, asked } = open(RELAYS, (each) => {
       if (asked.length === 1) each.fail(1);
       else each.succeed();
@@ -168,7 +168,7 @@ describe('TelescopeKeeper', () => {
     await clock.advance(MINUTE);
     const [first, second, third] = asked.map(({ path }) => path[0].name);
     expect(second).not.toBe(first);
-    expect(third).toBe(second);
+    expect(third).toBe(first);
   });
 
   it('does not try two relays that could not be connected', async () => {
@@ -188,7 +188,7 @@ describe('TelescopeKeeper', () => {
     await clock.advance(10 * MINUTE);
     expect(asked.length).toBeGreaterThan(8);
     expect(asked.length).toBeLessThan(40);
-    expect(events[0]).toEqual({ event: 'failed', message: 'no answer' });
+    expect(events[0]).toEqual({ event: 'failed', hop: 2 });
   });
 
   it('gives up what takes too long', async () => {
@@ -201,6 +201,58 @@ describe('TelescopeKeeper', () => {
     const { keeper, asked } = open(RELAYS, (each) => each.fail(3));
     await expect(keeper.carry('flow', 'a', WEB)).rejects.toThrow('no answer');
     expect(asked).toHaveLength(3);
+  });
+
+  it('gives a flow that waits whatever is ready first', async () => {
+    const waiting: Asked[] = [];
+    const { clock, keeper, carrierOf } = open(RELAYS, (each) => waiting.push(each));
+    void keeper.carry('flow', 'a', WEB);
+    await clock.advance(11_000);
+    expect(waiting).toHaveLength(2);
+    waiting[1].succeed();
+    await clock.advance(0);
+    expect(carrierOf('flow')).toBe(waiting[1]);
+  });
+
+  it('does not end the wait of a flow for what another of its isolation cannot have', async () => {
+    const relays = RELAYS.map((each) => ({ ...each, exitPolicy: ['accept *:443'] }));
+    const { clock, keeper, carrierOf } = open(relays);
+    const refused = keeper.carry('mail', 'a', [{ protocol: 'tcp', port: 25 }]);
+    void keeper.carry('web', 'a', WEB);
+    await expect(refused).rejects.toThrow(SelectionError);
+    await clock.advance(0);
+    expect(carrierOf('web')).toBeDefined();
+  });
+
+  it('ends after three failures also if others have succeeded before', async () => {
+    let good = 0;
+    const { keeper, clock } = open(RELAYS, (each) => (good-- > 0 ? each.succeed() : each.fail(2)));
+    await clock.advance(0);
+    for (let round = 0; round < 4; round++) {
+      good = 1;
+      void keeper.carry(`flow ${round}`, `user ${round}`, WEB);
+      await clock.advance(0);
+    }
+    good = 0;
+    await expect(keeper.carry('last', 'another', WEB)).rejects.toThrow('no answer');
+  });
+
+  it('asks more and more seldom while no path can be chosen', async () => {
+    const { clock, events } = open(RELAYS.map((each) => ({ ...each, operator: 'one' })));
+    await clock.advance(10 * MINUTE);
+    expect(events.length).toBeGreaterThan(5);
+    expect(events.length).toBeLessThan(40);
+    expect(events[0]).toMatchObject({ event: 'failed', message: expect.stringContaining('must differ') });
+  });
+
+  it('is content with an exit for one of the ports that everybody wants', async () => {
+    const relays = RELAYS.map((each, index) => ({
+      ...each,
+      exitPolicy: [`accept *:${index % 2 ? 80 : 443}`],
+    }));
+    const { clock, keeper } = open(relays);
+    await clock.advance(MINUTE);
+    expect(keeper.counts.ready).toBe(2);
   });
 
   it('replaces a telescope that was lost, and gives its isolation another', async () => {

@@ -33,15 +33,34 @@ describe('Guards', () => {
 
   it('goes on to the next while one does not answer, and comes back to it', () => {
     const guards = new Guards(undefined, chance('fail'));
-    const [a, b, c, d] = ids(guards.choose(hundred, NOW));
+    const [a, b, c] = ids(guards.choose(hundred, NOW));
+    guards.succeeded(a, NOW);
     guards.failed(a, NOW);
     expect(ids(guards.choose(hundred, NOW)).slice(0, 2)).toEqual([b, c]);
     guards.succeeded(b, NOW);
     expect(ids(guards.choose(hundred, NOW + 9 * 60_000))[0]).toBe(b);
-    for (const each of [b, a, c]) guards.failed(each, NOW);
-    expect(ids(guards.choose(hundred, NOW))[0]).toBe(d);
-    // What has served first comes first, whatever was sampled first.
-    expect(ids(guards.choose(hundred, NOW + 11 * 60_000)).slice(0, 3)).toEqual([b, a, c]);
+    expect(ids(guards.choose(hundred, NOW + 11 * 60_000)).slice(0, 3)).toEqual([a, b, c]);
+  });
+
+  it('has one that served before in front of those that were sampled before it', () => {
+    const guards = new Guards(undefined, chance('serve'));
+    const [a, b, c] = ids(guards.choose(hundred, NOW));
+    guards.succeeded(c, NOW);
+    expect(ids(guards.choose(hundred, NOW)).slice(0, 3)).toEqual([c, a, b]);
+  });
+
+  it('is not moved to other guards by an outage of its own network', () => {
+    const guards = new Guards(undefined, chance('outage'));
+    const [a, b, c] = ids(guards.choose(hundred, NOW));
+    for (const each of [a, b]) guards.failed(each, NOW);
+    expect(ids(guards.choose(hundred, NOW))[0]).toBe(c);
+    guards.succeeded(c, NOW + 1);
+    expect(ids(guards.choose(hundred, NOW + 1)).slice(0, 3)).toEqual([a, b, c]);
+    expect(guards.state.guards.some(({ confirmedAt }) => confirmedAt !== undefined)).toBe(false);
+    // They do not answer while it does.
+    for (const each of [a, b]) guards.failed(each, NOW + 2);
+    guards.succeeded(c, NOW + 3);
+    expect(guards.state.guards.find(({ confirmedAt }) => confirmedAt !== undefined)?.keyId).toBe(c);
   });
 
   it('lists all of them even if none answers', () => {

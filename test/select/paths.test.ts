@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { type ExitNeed, letsOut } from '../../src/select/exit-need.ts';
 import { areApart, choosePath, SelectionError } from '../../src/select/paths.ts';
+import { parsePrefix } from '../../src/wire/address.ts';
 import { chance, relay } from './relays.ts';
 
 const WEB = [{ protocol: 'tcp', port: 443 }] as const;
@@ -23,9 +24,15 @@ describe('letsOut', () => {
     [{ protocol: 'tcp', port: 80 }, false],
     [{ protocol: 'tcp', port: 80, address: '198.51.100.7' }, true],
     [{ protocol: 'tcp', port: 443, address: '192.0.2.7' }, false],
-    [{ protocol: 'tcp', port: 443, address: '2001:db8::7' }, true],
+    [{ protocol: 'tcp', port: 443, address: '2001:db8::7' }, false],
   ];
   it.each(cases)('%o: %s', (need, expected) => expect(letsOut(exit, need)).toBe(expected));
+
+  it('is about IPv6 addresses if the exit assigns such', () => {
+    const ip6 = relay(1, { pools: { ip6: parsePrefix('fd00::/48') }, exitPolicy: policy });
+    expect(letsOut(ip6, { protocol: 'tcp', port: 443, address: '2001:db8::7' })).toBe(true);
+    expect(letsOut(ip6, { protocol: 'tcp', port: 443, address: '198.51.100.7' })).toBe(false);
+  });
 
   it('is false of a relay that is no exit, and goes by the default policy of one that states none', () => {
     expect(letsOut(relay(1, { exit: false }), WEB[0])).toBe(false);
@@ -100,6 +107,12 @@ describe('choosePath', () => {
     const wish = { length: 3, needs: WEB, guards: [home[0]] };
     expect(() => choosePath(home, { ...wish, near: false }, chance('home'))).toThrow(SelectionError);
     expect(new Set(names(choosePath(home, { ...wish, near: true }, chance('home')))).size).toBe(3);
+  });
+
+  it('gives up soon where there is no path', () => {
+    const four = Array.from({ length: 40 }, (_, index) => relay(index, { operator: `operator${index % 4}` }));
+    const wish = { length: 6, near: false, needs: WEB, guards: four.slice(0, 8) };
+    expect(() => choosePath(four, wish, chance('four'))).toThrow(/no 6 of the 40 relays/);
   });
 
   it('says what is missing', () => {
