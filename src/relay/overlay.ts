@@ -28,6 +28,8 @@ const IDLE: Millis = 5_000;
 
 export interface OverlayOptions {
   readonly config: RelayConfig;
+  /** Names it, as long as the relay runs. */
+  readonly id: string;
   readonly peer: RelayDescriptor;
   readonly endpoint: Endpoint;
   readonly crypto: CryptoProvider;
@@ -41,6 +43,7 @@ export interface OverlayOptions {
  * smaller public key initiated stays, and the other is deleted by its own initiator. Meanwhile both carry traffic.
  */
 export class Overlay {
+  readonly id: string;
   readonly peer: RelayDescriptor;
   /** Resolves when it is up for the first time. */
   readonly ready: Promise<void>;
@@ -57,6 +60,7 @@ export class Overlay {
   #resolveReady!: () => void;
 
   constructor(options: OverlayOptions) {
+    this.id = options.id;
     this.peer = options.peer;
     this.#options = options;
     this.ready = new Promise((resolve) => {

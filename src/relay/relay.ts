@@ -68,7 +68,7 @@ export interface RelayState {
   }[];
   /** One for each peer. */
   readonly overlays: readonly {
-    /** The peer's key id. */
+    /** Names it, as long as this relay runs. */
     readonly id: string;
     /** Its name. */
     readonly peer: string;
@@ -116,6 +116,8 @@ export class Relay {
   #profiles!: ReturnType<typeof relayProfiles>;
   /** Clients that there have been. */
   #clientCount = 0;
+  /** Overlays that there have been. */
+  #overlayCount = 0;
   #closing: Promise<void> | undefined;
 
   private constructor(options: Parts, current: Current, endpoint: Endpoint, plane: DataPlane) {
@@ -185,12 +187,12 @@ export class Relay {
           },
         ];
       }),
-      overlays: [...this.#overlays.values()].map(({ peer, connection, problem }) => {
+      overlays: [...this.#overlays.values()].map(({ id, peer, connection, problem }) => {
         if (connection?.child === undefined) {
-          return { id: peer.keyId, peer: peer.name, ...(problem !== undefined && { problem }) };
+          return { id, peer: peer.name, ...(problem !== undefined && { problem }) };
         }
         const { spiIn, spiOut } = connection.child.info;
-        return { id: peer.keyId, peer: peer.name, up: { role: connection.role, spiIn, spiOut } };
+        return { id, peer: peer.name, up: { role: connection.role, spiIn, spiOut } };
       }),
       ...(exitProblem !== undefined && { exitProblem }),
       ikeSas: this.#endpoint.size,
@@ -246,14 +248,24 @@ export class Relay {
       void this.#endpoint.closeConnection(connection);
       return true;
     }
-    this.#overlays.get(id)?.disconnect();
-    return this.#overlays.has(id);
+    const overlay = [...this.#overlays.values()].find((other) => other.id === id);
+    overlay?.disconnect();
+    return overlay !== undefined;
   }
 
   #addOverlay(peer: RelayDescriptor): void {
     const { crypto, clock, keyLog } = this.#options;
     const [endpoint, plane] = [this.#endpoint, this.#plane];
-    const overlay = new Overlay({ config: this.config, peer, endpoint, plane, crypto, clock, keyLog });
+    const overlay = new Overlay({
+      id: `o${++this.#overlayCount}`,
+      config: this.config,
+      peer,
+      endpoint,
+      plane,
+      crypto,
+      clock,
+      keyLog,
+    });
     this.#overlays.set(peer.keyId, overlay);
     overlay.start();
   }

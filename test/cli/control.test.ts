@@ -86,7 +86,7 @@ describe('a running relay', () => {
   }, async () => {
     write('peers: [b.yaml]', 'maxClients: 5');
     expect(run('reload', '--socket', socket).stdout).toBe('changed: peers, maxClients\n');
-    expect(run('list', '--socket', socket).stdout).toMatch(/^overlay {2}[0-9a-f]{32} {2}b {2}down/);
+    expect(run('list', '--socket', socket).stdout).toMatch(/^overlay {2}o1 {2}b {2}down/);
     write('peer: [b.yaml]');
     expect(run('reload', '--socket', socket)).toMatchObject({
       status: 71,
