@@ -9,6 +9,8 @@ import type { TunnelPolicies } from './policies.ts';
 const REPLAY_WINDOW = 1024;
 /** What may have left between the look at an SA's sequence number and its deletion: no number is used twice with one key. */
 const SEQUENCE_GAP = 2 ** 16;
+/** The last number of an SA without ESN: the kernel sends nothing after it. */
+const LAST_SHORT = 2 ** 32 - 1;
 /** Seconds for IKE to remove an SA at the end of its life, before the kernel does so on its own: we may be dead, or stopped. */
 const LIFETIME_MARGIN = 300;
 
@@ -75,7 +77,8 @@ export function isSamePlace(sa: KernelSa, path: Origin): boolean {
  */
 export function continuation({ direction, state, before }: KernelSa, replay: XfrmReplay): XfrmState {
   const sent = replay.sent + (direction === 'outbound' ? SEQUENCE_GAP : 0);
-  return { ...state, replay: { ...replay, sent }, limits: rest(state.limits, before) };
+  const last = state.replay.extended ? sent : Math.min(sent, LAST_SHORT);
+  return { ...state, replay: { ...replay, sent: last }, limits: rest(state.limits, before) };
 }
 
 export function sum(a: XfrmUse, b: XfrmUse): XfrmUse {
