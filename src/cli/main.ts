@@ -35,6 +35,12 @@ for (const command of commands) {
   program.addCommand(command.copyInheritedSettings(program));
 }
 
+// Whoever read our output (head, a pager) has seen enough.
+for (const stream of [process.stdout, process.stderr]) {
+  stream.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error;
+  });
+}
 try {
   await program.parseAsync();
 } catch (error) {

@@ -72,8 +72,9 @@ export function choosePath(
     }
   }
   throw new SelectionError(
-    `no ${length} of the ${relays.length} relays make a path: they must differ in key, operator, IPv4 /16 and IPv6 /32, ` +
-      'begin with a guard, end with an exit, and reach each other; add relays, or ask for fewer hops',
+    `no ${length} of the ${relays.length} relays make a path: they must differ in key${near ? '' : ', operator, IPv4 /16 and IPv6 /32'}, ` +
+      'begin with a guard, end with an exit, and reach each other; add relays, ask for fewer hops' +
+      (near ? '' : ', or, in a laboratory, allow relays of one network (up --near)'),
   );
 }
 

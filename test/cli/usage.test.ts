@@ -37,6 +37,12 @@ describe('ike-telescope', () => {
     expect(telescope('--version')).toEqual({ status: 0, stdout: `${version}\n`, stderr: '' });
   });
 
+  it('does not mind that nobody reads what it prints', () => {
+    const line = [process.execPath, join(compiledSources(), 'cli/main.js'), 'extend', '--help'];
+    const { stderr } = spawnSync('sh', ['-c', '"$@" | true', 'sh', ...line], { encoding: 'utf8' });
+    expect(stderr).toBe('');
+  });
+
   it.each([
     [['bogus'], "unknown command 'bogus'"],
     [['extend'], "required option '--path <file>' not specified"],
