@@ -8,7 +8,7 @@ import { type Figures, GUESTS, SCENARIOS } from './scenarios.ts';
 const USAGE = `npm run test:kernel -- [options]
 
   --json        one JSON object per scenario, and all of them as the last line
-  --only A,B    only these scenarios
+  --only A,B    only these scenarios, or others that --list has
   --list        only say which there are`;
 
 /** What became of a scenario. */
@@ -21,12 +21,12 @@ interface Report {
 }
 
 /** A guest may take so long, in seconds. */
-const LIMIT = 440;
+const LIMIT = 455;
 
 const { values } = parseArgs({
   options: {
     json: { type: 'boolean', default: false },
-    only: { type: 'string', default: Object.keys(SCENARIOS).join() },
+    only: { type: 'string', default: GUESTS.flat().join() },
     list: { type: 'boolean', default: false },
     help: { type: 'boolean', default: false },
     /** We are in a guest; the folder with strongSwan. */
@@ -53,14 +53,9 @@ if (values.guest !== undefined) {
 } else {
   const root = await strongswanRoot('strongswan-5.9');
   compiledSources(); // a guest would take long, and each would begin anew
-  await Promise.all(
-    GUESTS.map((names) =>
-      runGuest(
-        names.filter((name) => wanted.includes(name)),
-        root,
-      ),
-    ),
-  );
+  const [first, second] = GUESTS.map((names) => names.filter((name) => wanted.includes(name)));
+  const others = wanted.filter((name) => !GUESTS.flat().includes(name));
+  await Promise.all([runGuest([...first, ...others], root), runGuest(second, root)]);
 }
 const results = reports.map(({ scenario, ok }) => [scenario, ok ? 'pass' : 'fail']);
 const figures = reports.flatMap(({ scenario, figures }) =>

@@ -97,7 +97,10 @@ export const SCENARIOS: Readonly<Record<string, Scenario | PlainScenario>> = {
   'relay-guards': relayGuards(OURS),
 };
 
-/** Scenarios for one guest kernel each, which has one CPU; those of one network are next to each other. */
+/**
+ * Scenarios for one guest kernel each, which has one CPU; those of one network are next to each other. The others are variants with our
+ * user-space data plane, which run if they are named.
+ */
 export const GUESTS: readonly (readonly string[])[] = [
   [
     'rates',
@@ -105,16 +108,12 @@ export const GUESTS: readonly (readonly string[])[] = [
     'a',
     'b',
     'f',
-    'f-userspace',
     'nat-stock',
     'h',
-    'h-userspace',
     'i',
     'g',
     'g-two-layers',
     'g-three-layers',
-    'e-userspace',
-    'i-userspace',
     'e',
     'i-xfrm',
     'relay-close',
