@@ -6,7 +6,8 @@ import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { dyingWithUs } from '../../src/host/namespace.ts';
 import { programEnvironment } from '../../src/host/programs.ts';
-import { missingForGuest } from './packages.ts';
+import { type RootContents, rootFolder } from '../interop/daemons/root.ts';
+import { type Machine, missingForGuest } from './packages.ts';
 
 /** There is no guest: a package is missing, its kernel does not boot, or it did not end in time. */
 export class GuestError extends Error {
@@ -14,6 +15,8 @@ export class GuestError extends Error {
 }
 
 export interface GuestOptions {
+  /** Default: Debian's User Mode Linux. `qemu`: Debian's stock kernel on a processor that QEMU emulates, which is slow. */
+  readonly machine?: Machine;
   /** Environment variables of the command, besides ours. */
   readonly env?: Readonly<Record<string, string>>;
   /** After how many the guest is ended. Default: 600. */
@@ -28,18 +31,39 @@ export interface GuestOptions {
   onOutput?(stream: 'stdout' | 'stderr', octets: Uint8Array): void;
 }
 
+/** How many times as long as in User Mode Linux things may take. */
+const SLOWNESS_OF: Readonly<Record<Machine, number>> = { uml: 1, qemu: 10 };
+
+/** What a stock kernel is booted from. */
+const STOCK_KERNEL: RootContents = {
+  name: 'linux-6.1',
+  suite: 'bookworm',
+  packages: ['linux-image-amd64', 'busybox-static'],
+};
+
 /**
- * Boots Debian's User Mode Linux kernel as a process, runs a command in it as root and in our working directory, and resolves to its
+ * Boots a kernel of Debian's as a process, runs a command in it as root and in our working directory, and resolves to its
  * exit status. The guest sees the host's files and writes to RAM; it has one CPU, and a loopback interface. Needs root, not /dev/kvm.
  * Nothing of it outlives this process, and nothing is left of it on the host.
  * @throws GuestError
  */
 export async function runInGuest(command: readonly string[], options: GuestOptions = {}): Promise<number> {
-  const { seconds = 600, memory = 1024, out = '', onOutput = writeThrough } = options;
-  requirePrograms();
+  const { machine = 'uml', seconds = 600, memory = 1024, out = '', onOutput = writeThrough } = options;
+  requirePrograms(machine);
   options.signal?.throwIfAborted();
-  const start = ['sh', join(sources(), 'start.sh'), String(memory), String(ownCpu()), out];
-  const [program, ...args] = dyingWithUs(['unshare', '--mount', '--pid', '--kill-child', '--', ...start]);
+  const start =
+    machine === 'uml'
+      ? [join(sources(), 'start.sh'), String(memory), String(ownCpu()), out]
+      : [join(sources(), 'start-qemu.sh'), String(memory), await rootFolder(STOCK_KERNEL), out];
+  const [program, ...args] = dyingWithUs([
+    'unshare',
+    '--mount',
+    '--pid',
+    '--kill-child',
+    '--',
+    'sh',
+    ...start,
+  ]);
   const child = spawn(program, args, { env: programEnvironment(), stdio: ['pipe', 'pipe', 'pipe', 'pipe'] });
   const closed = once(child, 'close') as Promise<[number | null, NodeJS.Signals | null]>;
   let ending: string | undefined;
@@ -57,7 +81,7 @@ export async function runInGuest(command: readonly string[], options: GuestOptio
   child.stdout!.on('data', (octets: Buffer) => onOutput('stdout', octets));
   child.stderr!.on('data', (octets: Buffer) => onOutput('stderr', octets));
   child.stdin!.on('error', () => {}); // it has ended; its status says why
-  child.stdin!.end(script(command, options.env));
+  child.stdin!.end(script(command, { GUEST_SLOWNESS: String(SLOWNESS_OF[machine]), ...options.env }));
   try {
     await closed;
   } finally {
@@ -79,10 +103,10 @@ function writeThrough(stream: 'stdout' | 'stderr', octets: Uint8Array): void {
 }
 
 /** @throws GuestError */
-function requirePrograms(): void {
+function requirePrograms(machine: Machine): void {
   if (process.getuid?.() !== 0) throw new GuestError('a guest needs root');
   if (isInGuest()) throw new GuestError('there is no guest in a guest');
-  const missing = missingForGuest();
+  const missing = missingForGuest(machine);
   if (missing.length > 0)
     throw new GuestError(`a guest needs packages: apt-get install ${missing.join(' ')}`);
 }

@@ -2,6 +2,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { run } from '../../src/host/command.ts';
 import type { NetworkNamespace } from '../../src/host/namespace.ts';
+import { SLOWNESS } from '../guest/slowness.ts';
 import { CharonProcess } from '../interop/daemons/charon-process.ts';
 import type { ReceivedSection, Section } from '../interop/daemons/vici.ts';
 
@@ -29,7 +30,7 @@ exec chroot /mnt /usr/sbin/charon-systemd
 const LOAD = 'exec chroot /mnt /usr/sbin/swanctl --load-all --noprompt --uri unix:///run/vici';
 
 /** Milliseconds that a request may take. */
-const PATIENCE = 60_000;
+const PATIENCE = 60_000 * SLOWNESS;
 
 export interface CharonOptions {
   /** A folder with strongSwan, see `strongswanRoot`. */

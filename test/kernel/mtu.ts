@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { run } from '../../src/host/command.ts';
 import { ip } from '../../src/host/ip.ts';
 import { type Address, familyOf } from '../../src/wire/address.ts';
+import { SLOWNESS } from '../guest/slowness.ts';
 import type { Application } from './application.ts';
 import { CheckError } from './checks.ts';
 import { ADDRESSES, type World } from './world.ts';
@@ -13,7 +14,7 @@ const HEADERS = { 4: 28, 6: 48 } as const;
 const SMALL = 100;
 
 /** Seconds until an answer has come that is certain to come. */
-const PATIENCE = 60;
+const PATIENCE = 60 * SLOWNESS;
 
 /** How a socket has DF in what it sends, whatever the path is known to carry, or not: IP_PMTUDISC_PROBE, IP_PMTUDISC_DONT. */
 const MTU_DISCOVERY = { always: 3, never: 0 } as const;

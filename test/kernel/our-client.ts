@@ -5,12 +5,16 @@ import { createInterface } from 'node:readline';
 import { stringify } from 'yaml';
 import type { ClientEvent } from '../../src/client/protocol.ts';
 import type { Address, Family } from '../../src/wire/address.ts';
+import { SLOWNESS } from '../guest/slowness.ts';
 import { compiledSources } from '../support/compiled.ts';
 import type { Application } from './application.ts';
 import type { NodeName, World } from './world.ts';
 
 /** Our program, in few files: where each takes long to open, that is most of its start. */
 export const PROGRAM = [process.execPath, join(compiledSources(), 'cli/main.js')];
+
+/** Seconds that a hop may take. */
+const PATIENCE = 30 * SLOWNESS;
 
 export interface OurClientOptions {
   /** Where it runs. */
@@ -46,6 +50,8 @@ export async function openOurClient(world: World, options: OurClientOptions): Pr
     '--json',
     '--inner-mtu',
     'max',
+    '--timeout',
+    String(PATIENCE),
     ...(options.backend === 'userspace' ? [] : ['--backend', options.backend]),
     ...(options.family === undefined ? [] : ['--family', String(options.family)]),
   ];

@@ -8,6 +8,7 @@ import { parseRelayConfig, type RelayConfig } from '../../src/relay/config.ts';
 import { encodeKeyFile } from '../../src/relay/key-file.ts';
 import { relayKit } from '../../src/stock/relay-kit.ts';
 import { prefixText } from '../../src/wire/address.ts';
+import { SLOWNESS } from '../guest/slowness.ts';
 import { Charon } from './charon.ts';
 import { PROGRAM } from './our-client.ts';
 import {
@@ -27,7 +28,7 @@ export type RelayKind = 'stock' | 'userspace' | 'xfrm';
 export const PUBLIC_SHARED_KEY = 'anonymous';
 
 /** Milliseconds until overlays are up; a guest on a busy machine is slow. */
-const PATIENCE = 120_000;
+const PATIENCE = 120_000 * SLOWNESS;
 
 /** A relay that runs, and what is known of it in public. */
 export interface RunningRelay {

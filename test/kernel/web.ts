@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { inNamespace } from '../../src/host/command.ts';
 import { dyingWithUs } from '../../src/host/namespace.ts';
 import type { Address } from '../../src/wire/address.ts';
+import { SLOWNESS } from '../guest/slowness.ts';
 import type { Application } from './application.ts';
 import { CheckError, expectEqual } from './checks.ts';
 import { ADDRESSES, type World } from './world.ts';
@@ -24,7 +25,7 @@ export interface Fetched {
 }
 
 /** Milliseconds that a fetch may take. */
-const PATIENCE = 60_000;
+const PATIENCE = 60_000 * SLOWNESS;
 
 const SCRIPT = fileURLToPath(new URL('web-process.js', import.meta.url));
 

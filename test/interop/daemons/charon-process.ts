@@ -1,11 +1,12 @@
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
+import { SLOWNESS } from '../../guest/slowness.ts';
 import { DaemonError } from './daemon.ts';
 import { type Answer, type Section, vici } from './vici.ts';
 
 /** Milliseconds until it answers; a guest on a busy machine is slow. */
-const PATIENCE = 60_000;
+const PATIENCE = 60_000 * SLOWNESS;
 
 /** A strongSwan daemon that was started, and the socket that it listens to. What it says is part of every error. */
 export class CharonProcess {

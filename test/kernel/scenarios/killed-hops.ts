@@ -1,5 +1,6 @@
 import { ip } from '../../../src/host/ip.ts';
 import type { Address } from '../../../src/wire/address.ts';
+import { SLOWNESS } from '../../guest/slowness.ts';
 import { pause } from '../../interop/transfer.ts';
 import type { Application } from '../application.ts';
 import { Captures } from '../captures.ts';
@@ -12,7 +13,7 @@ import { type ClientKind, openClient } from './telescope.ts';
 
 /** Milliseconds between packets, and until something has happened that is certain to. */
 const INTERVAL = 10;
-const PATIENCE = 60_000;
+const PATIENCE = 60_000 * SLOWNESS;
 /** So many have to be there for a stream to be one, and so few for it to have ended. */
 const MANY = 20;
 const FEW = 3;

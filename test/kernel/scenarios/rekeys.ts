@@ -1,3 +1,4 @@
+import { SLOWNESS } from '../../guest/slowness.ts';
 import type { ReceivedSection } from '../../interop/daemons/vici.ts';
 import { pause } from '../../interop/transfer.ts';
 import { CheckError } from '../checks.ts';
@@ -11,7 +12,7 @@ import { RELAYS, type RelayName } from '../world.ts';
 const CLIENTS = 'ike-telescope';
 
 /** Milliseconds that a rekey may take. */
-const PATIENCE = 10_000;
+const PATIENCE = 10_000 * SLOWNESS;
 
 type What = 'ike' | 'child';
 
